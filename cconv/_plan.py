@@ -1,0 +1,185 @@
+"""Which kernel, which blocks, how much workspace: integers in, a plan out. No array comes near this file.
+
+The choice, in order (None of it depends on the batch or the number of threads, so a sample has the same bits alone):
+
+rows  up to ROWS_CHANNELS output channels a group: packing panels would cost as much as multiplying them.
+gemm  everything else: an implicit GEMM on the register tile.
+taps  when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
+
+Blocks are sized for the caches: a panel of one k block for L1, slab, panels and a block of weights for L2.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import NamedTuple
+
+from ._problem import ConvProblem, PoolProblem, Three
+
+L1 = 32 * 1024
+L2 = 512 * 1024
+SLAB_MOST = 16 * 2**20  # bytes; with the panels below the promised 32 MiB a thread
+ROWS_CHANNELS = 3
+KERNELS = ("gemm", "rows", "taps")
+
+
+class ConvPlan(NamedTuple):
+    """Fields as in kernels/job.pxd."""
+
+    kernel: int
+    step: Three
+    ss: Three
+    sd: Three
+    box: Three
+    boxes: Three
+    slab: Three
+    phases: int
+    row: int
+    plane: int
+    channel: int
+    c_block: int
+    t_block: int
+    o_block: int
+    panels: int
+    workspace: int  # bytes of one thread
+    reason: str
+
+
+class PoolPlan(NamedTuple):
+    rows: int
+    blocks: int
+    workspace: int
+    reason: str
+
+
+def up(a: int, b: int) -> int:
+    return -(-a // b)
+
+
+def slab_shape(p: ConvProblem, ss: Three, sd: Three, box: Three) -> tuple[int, int, int, int]:
+    """(depths, rows, columns of a phase, phases) that a box of outputs reads, in one channel."""
+    span = [(b - 1) * s + (k - 1) * d + 1 for b, s, k, d in zip(box, ss, p.kernel, sd, strict=True)]
+    return span[0], span[1], box[2] + (p.kernel[2] - 1) * sd[2] // ss[2] + 1, ss[2]
+
+
+def choose_box(p: ConvProblem, ss: Three, sd: Three, lanes: int, wanted: int) -> Three:
+    """A box of about `wanted` outputs: whole rows if they are short, else a piece of a row in whole vectors."""
+    od, oh, ow = p.out
+    if ow > wanted:
+        pieces = up(ow, wanted)
+        width = min(ow, up(up(ow, pieces), 2 * lanes) * 2 * lanes)
+    else:
+        width = ow
+    height = max(1, min(oh, wanted // width))
+    if height < oh and height > 1:
+        height = up(oh, up(oh, height))
+    depth = max(1, min(od, wanted // (width * height))) if width == ow and height == oh else 1
+    return depth, height, width
+
+
+def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
+    """The plan of one convolution, for vectors of `lanes` elements and tiles of `tile_rows` x 2 vectors."""
+    if 0 in p.kernel:  # a phase of a transposed convolution without taps: only the bias is written
+        p = p._replace(kernel=(1, 1, 1))
+    taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
+    nr = 2 * lanes
+    # Only every step-th row is ever read, so the slab keeps only those; stride and dilation shrink with it.
+    step = tuple(
+        s if k == 1 else gcd(s, d) for s, k, d in zip(p.stride, p.kernel, p.dilation, strict=True)
+    )
+    ss = tuple(s // g for s, g in zip(p.stride, step, strict=True))
+    sd = tuple(d // g if k > 1 else 1 for d, g, k in zip(p.dilation, step, p.kernel, strict=True))
+    rows = p.O <= ROWS_CHANNELS
+    k_most = max(32, L1 // 2 // (nr * itemsize))
+    if taps >= k_most:
+        c_block, t_block = 1, up(taps, up(taps, 2 * k_most))
+    else:
+        blocks = up(p.C * taps, k_most + k_most // 4)
+        c_block, t_block = max(1, min(p.C, up(p.C, blocks))), max(1, taps)
+    wanted = 12 * nr
+    if rows:
+        # taller boxes: rows shared by neighbouring outputs are copied once. The slab still fits L1 or L2.
+        c_block, t_block = max(1, min(p.C, 4096 // max(1, taps))), max(1, min(taps, 4096))
+        if t_block < taps:
+            c_block = 1
+        wanted = max(64 * lanes, min(4096, L1 // 2 // itemsize // c_block))
+    budget = L2 // 2
+    box = choose_box(p, ss, sd, lanes, wanted)
+    while True:
+        nz, ny, nx, phases = slab_shape(p, ss, sd, box)
+        channel = nz * ny * nx * phases
+        if c_block * channel * itemsize <= budget:
+            break
+        if c_block > 1 and c_block * taps > 48:
+            c_block = up(c_block, 2)
+        elif wanted > 2 * nr:
+            wanted //= 2
+            box = choose_box(p, ss, sd, lanes, wanted)
+        elif c_block > 1 and c_block * channel * itemsize > SLAB_MOST:
+            c_block = up(c_block, 2)
+        else:
+            break
+    kernel = 1 if rows else 0
+    reason = (
+        f"{p.O} output channels a group: rows of the slab are read in place"
+        if rows
+        else "implicit GEMM on the register tile"
+    )
+    if channel * itemsize > SLAB_MOST:
+        kernel, box, channel, c_block, t_block = 2, (1, 1, p.out[2]), 0, 1, 1
+        reason = "the slab of one channel would not fit the workspace: taps straight from the input"
+    boxes = tuple(up(o, b) for o, b in zip(p.out, box, strict=True))
+    panels = up(box[0] * box[1] * box[2], nr) if kernel == 0 else 0
+    count = c_block * t_block
+    # 8 * nr and 4 * nr of slack: whole vectors run past the ends; eight rows: rows_tile may read past the box
+    elements = c_block * channel + 8 * nr + panels * count * nr + 4 * nr
+    workspace = up((count + 8) * 8 + elements * itemsize, 64) * 64
+    o_block = max(tile_rows, L2 // 4 // (max(1, count) * itemsize))
+    return ConvPlan(
+        kernel,
+        step,
+        ss,
+        sd,
+        box,
+        boxes,
+        (nz, ny, nx),
+        phases,
+        nx * phases,
+        ny * nx * phases,
+        channel,
+        c_block,
+        t_block,
+        o_block,
+        panels,
+        workspace,
+        reason,
+    )
+
+
+def most_rows(p: PoolProblem, axis: int, rows: int) -> int:
+    """The most input rows that `rows` neighbouring windows of an axis reach."""
+    L, out = p.size[axis], p.out[axis]
+    if p.adaptive:
+        return min(L, up(rows * L, max(1, out)) + 1)
+    return max(1, min(L, (rows - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis] + 1))
+
+
+def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
+    """Rows of one item, so that the reduced rows that they share are computed once and stay in L2."""
+    width = p.out[2] + 2 * lanes
+    spread = 0
+    if not p.adaptive:
+        spread = p.stride[2] * (p.out[2] + (p.kernel[2] - 1) * p.dilation[2] // p.stride[2] + 1)
+    fixed = (width + spread + 4 * lanes) * itemsize
+    if indexed:
+        return PoolPlan(p.out[1], 1, 64, "window by window, for the indices")
+    depth = most_rows(p, 0, 1)
+    rows = p.out[1]
+    while rows > 1 and depth * most_rows(p, 1, rows) * width * itemsize > L2 // 2:
+        rows = up(rows, 2)
+    kept = depth * most_rows(p, 1, rows) * width * itemsize
+    if kept > 8 * L2:
+        return PoolPlan(0, p.out[1], fixed + width * itemsize, "rows reduced again for every window")
+    return PoolPlan(
+        rows, up(p.out[1], rows), up(fixed + kept + 64, 64) * 64, "separable: along the rows, then down"
+    )

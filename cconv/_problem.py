@@ -1,0 +1,149 @@
+"""The sizes of one operation as plain integers, always with three spatial axes, and the output-size formulas.
+
+Letters: N batch, G groups, C / O input / output channels of one group, L input length, k kernel, s stride, d dilation,
+p padding (before, after). 1-D and 2-D problems are 3-D ones with unit axes in front.
+"""
+
+from __future__ import annotations
+
+from math import gcd
+from typing import NamedTuple
+
+Three = tuple[int, int, int]
+LIMIT = 2**62  # every size and product of sizes stays below: no integer in a kernel can overflow
+MODES = ("zeros", "reflect", "replicate", "circular")
+
+
+class ConvProblem(NamedTuple):
+    """One convolution (cross-correlation). `before` may be negative: it crops."""
+
+    N: int
+    G: int
+    C: int
+    O: int
+    size: Three
+    kernel: Three
+    stride: Three
+    dilation: Three
+    before: Three
+    out: Three
+    mode: int
+
+
+class Phase(NamedTuple):
+    """One of the dense stride-1 convolutions that a transposed convolution consists of."""
+
+    taps: tuple[range, range, range]  # kernel positions that it uses, an axis
+    first: Three  # its first output and, below, the step between its outputs
+    step: Three
+    problem: ConvProblem
+
+
+class PoolProblem(NamedTuple):
+    """One pooling. Adaptive windows, [floor(i L / out), ceil((i+1) L / out)), use neither kernel nor stride."""
+
+    N: int
+    C: int
+    size: Three
+    kernel: Three
+    stride: Three
+    dilation: Three
+    before: Three
+    after: Three
+    out: Three
+    adaptive: bool
+    include_pad: bool  # averages divide by the taps inside the padded input, else by those inside the input
+
+
+def conv_size(L: int, k: int, s: int, d: int, before: int, after: int) -> int:
+    """floor((L + before + after - d(k-1) - 1) / s) + 1"""
+    return (L + before + after - d * (k - 1) - 1) // s + 1
+
+
+def transposed_size(L: int, k: int, s: int, d: int, before: int, after: int, extra: int) -> int:
+    """(L-1)s - before - after + d(k-1) + extra + 1"""
+    return (L - 1) * s - before - after + d * (k - 1) + extra + 1
+
+
+def pool_size(L: int, k: int, s: int, d: int, before: int, after: int, ceil_mode: bool) -> int:
+    """As conv_size; with ceil_mode rounded up, but no window may start past the input and its left padding."""
+    span = L + before + after - d * (k - 1) - 1
+    if not ceil_mode:
+        return span // s + 1
+    out = (span + s - 1) // s + 1
+    return out - 1 if (out - 1) * s >= L + before else out
+
+
+def conv(N, G, C, O, size, kernel, stride, dilation, before, after, mode) -> ConvProblem:
+    out = tuple(
+        conv_size(L, k, s, d, b, a)
+        for L, k, s, d, b, a in zip(size, kernel, stride, dilation, before, after, strict=True)
+    )
+    return normal(ConvProblem(N, G, C, O, size, kernel, stride, dilation, before, out, mode))
+
+
+def normal(p: ConvProblem) -> ConvProblem:
+    """A stride that is never taken and the dilation of a single tap become 1: absurd values cannot overflow."""
+    return p._replace(
+        stride=tuple(1 if o == 1 else s for o, s in zip(p.out, p.stride, strict=True)),
+        dilation=tuple(1 if k == 1 else d for k, d in zip(p.kernel, p.dilation, strict=True)),
+    )
+
+
+def axis_phases(L: int, k: int, s: int, d: int, before: int, out: int):
+    """The phases of one axis of a transposed convolution: (first output, step, outputs, taps, dilation, padding).
+
+    Output o collects input i and tap t with i*s + t*d - before = o. For o = r - before (mod s) only the taps with
+    t*d = r (mod s) count: t = t0, t0 + s/g, ... with g = gcd(s, d), if g divides r; the input index falls by d/g from
+    one such tap to the next, so the phase is a stride-1 convolution with the taps reversed.
+    """
+    g = gcd(s, d)
+    for r in range(min(s, out)):
+        # outputs o = first, first + s, ... share the residue (o + before) mod s
+        first = r
+        count = len(range(first, out, s))
+        residue = (first + before) % s
+        start = next((t for t in range(min(k, s // g)) if t * d % s == residue), k)
+        taps = range(start, k, s // g)
+        if not taps:
+            yield first, s, count, taps, 1, 0
+            continue
+        # the first output reads input (first + before - t*d)/s at tap t; reversed, its first tap is the last t
+        lowest = (first + before - taps[-1] * d) // s
+        yield first, s, count, taps, (d // g if len(taps) > 1 else 1), -lowest
+
+
+def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Phase]:
+    """p gives N, G, C, O (of the transposed operation), size, kernel, stride and dilation."""
+    axes = [
+        list(axis_phases(L, k, s, d, b, o))
+        for L, k, s, d, b, o in zip(p.size, p.kernel, p.stride, p.dilation, before, out, strict=True)
+    ]
+    phases = []
+    for z in axes[0]:
+        for y in axes[1]:
+            for x in axes[2]:
+                first, step, count, taps, dilation, pad = zip(z, y, x, strict=True)
+                kernel = tuple(len(t) for t in taps)
+                if 0 in kernel:
+                    kernel = (0, 0, 0)
+                problem = ConvProblem(
+                    p.N, p.G, p.C, p.O, p.size, kernel, (1, 1, 1), dilation, pad, count, 0
+                )
+                phases.append(Phase(taps, first, step, problem))
+    return phases
+
+
+def pool(N, C, size, kernel, stride, dilation, before, after, ceil_mode, include_pad) -> PoolProblem:
+    axes = list(zip(size, kernel, stride, dilation, before, after, strict=True))
+    out = tuple(pool_size(*axis, ceil_mode) for axis in axes)
+    stride = tuple(1 if o == 1 else s for o, s in zip(out, stride, strict=True))
+    dilation = tuple(1 if k == 1 else d for k, d in zip(kernel, dilation, strict=True))
+    return PoolProblem(
+        N, C, size, kernel, stride, dilation, before, after, out, False, include_pad
+    )
+
+
+def adaptive(N: int, C: int, size: Three, out: Three) -> PoolProblem:
+    one, none = (1, 1, 1), (0, 0, 0)
+    return PoolProblem(N, C, size, one, one, one, none, none, out, True, False)

@@ -1,0 +1,738 @@
+# cython: language_level=3, cdivision=True
+"""Holds plans ready to run, allocates, and calls one kernel; the per-call path, so no Python work that can be cached."""
+import importlib
+import os
+import sys
+import threading
+
+import numpy as np
+
+from cconv import _cpu
+from cconv._plan import conv as plan_conv, pool as plan_pool
+
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport int64_t
+from libc.stdlib cimport free, malloc
+from libc.string cimport memset
+
+from cconv.kernels.job cimport ConvJob, ConvTable, PoolJob, PoolTable
+
+ndarray = np.ndarray
+empty = np.empty
+
+# ---------------------------------------------------------------- instruction set
+
+ISAS = ("baseline", "avx2", "avx512")
+DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int32): "i32", np.dtype(np.int64): "i64"}
+
+
+def built():
+    """Instruction sets whose kernels this installation holds, slowest first."""
+    folder = os.path.join(os.path.dirname(__file__), "kernels")
+    return [isa for isa in ISAS if os.path.isdir(os.path.join(folder, isa))]
+
+
+def choose_isa(wanted):
+    able = _cpu.supported()
+    if not wanted:
+        return [isa for isa in built() if isa in able][-1]
+    if wanted not in ISAS:
+        raise ImportError(f"CCONV_ISA={wanted!r} is not an instruction set that cconv knows: {', '.join(ISAS)}")
+    if wanted not in built():
+        raise ImportError(f"CCONV_ISA={wanted}: this cconv was built without it; it has {', '.join(built())}")
+    if wanted not in able:
+        raise ImportError(f"CCONV_ISA={wanted}: this processor cannot run it; it runs {', '.join(able)}")
+    return wanted
+
+
+isa = choose_isa(os.environ.get("CCONV_ISA"))
+modules = {}
+
+
+def kernel_module(dtype, name):
+    """The compiled kernels of one element type, loaded when first used."""
+    try:
+        return modules[dtype, name]
+    except KeyError:
+        module = importlib.import_module(f"cconv.kernels.{isa}.{DTYPES[dtype]}.{name}")
+        return modules.setdefault((dtype, name), module)
+
+
+# ---------------------------------------------------------------- threads
+
+cdef int threads = 0                # 0: not asked for yet, see thread_limit
+cdef bint forked = False
+
+
+def processors():
+    """Processors that this process may use: its affinity, and the cgroup's quota."""
+    try:
+        count = len(os.sched_getaffinity(0))
+    except AttributeError:
+        count = os.cpu_count() or 1
+    try:
+        with open("/sys/fs/cgroup/cpu.max") as file:
+            quota, period = file.read().split()[:2]
+        if quota != "max":
+            count = min(count, max(1, -(-int(quota) // int(period))))
+    except (OSError, ValueError):
+        pass
+    return count
+
+
+def default_threads():
+    for name in ("CCONV_NUM_THREADS", "OMP_NUM_THREADS"):
+        value = os.environ.get(name, "").split(",")[0].strip()
+        if value.isdigit() and int(value) > 0:
+            return min(int(value), 1024)
+    return processors()
+
+
+def set_num_threads(n):
+    """
+    Set how many threads a call may use.
+
+    Parameters
+    ----------
+    n : int
+        At least 1 and at most 1024. Results do not depend on it. Without OpenMP every call uses one thread; so does
+        a child after ``os.fork()``, where OpenMP cannot be entered again.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If `n` is not an integer from 1 to 1024.
+
+    Examples
+    --------
+    >>> import cconv
+    >>> cconv.set_num_threads(1)
+    >>> cconv.get_num_threads()
+    1
+    """
+    global threads
+    if isinstance(n, bool) or not hasattr(n, "__index__"):
+        raise TypeError(f"set_num_threads: n must be an int, got {n!r}")
+    n = n.__index__()
+    if not 1 <= n <= 1024:
+        raise ValueError(f"set_num_threads: n must be from 1 to 1024, got {n}")
+    threads = n
+
+
+def get_num_threads():
+    """
+    Number of threads a call may use.
+
+    Returns
+    -------
+    int
+        What `set_num_threads` set; at import ``CCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the processors
+        that this process may use.
+
+    Examples
+    --------
+    >>> import cconv
+    >>> cconv.get_num_threads() >= 1
+    True
+    """
+    return thread_limit()
+
+
+def after_fork():
+    """libgomp hangs in a forked child once it was used before: there calls stay on one thread."""
+    global forked
+    forked = True
+
+
+cdef int thread_limit() except 0:
+    """Asked for at the first call, not at import: reading the cgroup is file access."""
+    global threads
+    if forked:
+        return 1
+    if threads == 0:
+        threads = default_threads()
+    return threads
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)
+
+
+def show_config():
+    """
+    What a bug report needs.
+
+    Returns
+    -------
+    dict
+        version, isa (in use), isa_available, isa_built, compiler, openmp, threads, vector_width (bits), numpy, python,
+        platform.
+
+    Examples
+    --------
+    >>> import cconv
+    >>> cconv.show_config()["isa"] in cconv.show_config()["isa_available"]
+    True
+    """
+    import platform
+
+    import cconv
+
+    able = _cpu.supported()
+    cdef ConvTable *table = <ConvTable *>PyCapsule_GetPointer(
+        kernel_module(np.dtype(np.float32), "conv").table, "cconv.conv")
+    return {
+        "version": cconv.__version__,
+        "isa": isa,
+        "isa_available": [name for name in built() if name in able],
+        "isa_built": built(),
+        "compiler": _cpu.compiler,
+        "openmp": bool(table.openmp),
+        "threads": get_num_threads(),
+        "vector_width": 32 * table.lanes,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "platform": platform.platform(),
+    }
+
+
+# ---------------------------------------------------------------- memory
+
+cdef class Workspace:
+    """Reused between calls: a fresh block would pay its page faults every time. Touched only under the GIL or its lock."""
+    cdef void *data
+    cdef size_t size
+
+    def __dealloc__(self):
+        free(self.data)
+
+
+cdef list idle = []
+
+
+cdef Workspace take_workspace(size_t size):
+    cdef Workspace space
+    try:
+        space = <Workspace>idle.pop()
+    except IndexError:
+        space = Workspace.__new__(Workspace)
+    if space.size < size:
+        free(space.data)
+        space.size = 0
+        space.data = malloc(size)
+        if space.data == NULL:
+            raise MemoryError(f"cconv: no memory for a workspace of {size} bytes")
+        space.size = size
+    return space
+
+
+cdef inline give_workspace(Workspace space):
+    # bounded: at most four blocks stay, of at most 64 MiB each
+    if len(idle) < 4 and space.size <= 64 << 20:
+        idle.append(space)
+
+
+cdef bint place(Py_buffer *view, Py_ssize_t itemsize, int rank, bint batched, Py_ssize_t *n, Py_ssize_t *c,
+                Py_ssize_t *s) noexcept:
+    """Strides of (N, C, D, H, W) in elements; False if they are no whole elements or the data is misaligned."""
+    cdef int i, lead = 1 + batched
+    if <size_t>view.buf % <size_t>itemsize:
+        return False
+    for i in range(view.ndim):
+        if view.strides[i] % itemsize:
+            return False
+    n[0] = view.strides[0] // itemsize if batched else 0
+    c[0] = view.strides[lead - 1] // itemsize
+    s[0] = s[1] = s[2] = 0
+    for i in range(rank):
+        s[3 - rank + i] = view.strides[lead + i] // itemsize
+    return True
+
+
+cdef bint overlap(Py_buffer *a, Py_buffer *b) noexcept:
+    """Whether the spans of two arrays meet (their elements may not)."""
+    cdef char *a0 = <char *>a.buf
+    cdef char *a1 = a0 + a.itemsize
+    cdef char *b0 = <char *>b.buf
+    cdef char *b1 = b0 + b.itemsize
+    cdef int i
+    for i in range(a.ndim):
+        if a.strides[i] < 0: a0 += (a.shape[i] - 1) * a.strides[i]
+        else: a1 += (a.shape[i] - 1) * a.strides[i]
+    for i in range(b.ndim):
+        if b.strides[i] < 0: b0 += (b.shape[i] - 1) * b.strides[i]
+        else: b1 += (b.shape[i] - 1) * b.strides[i]
+    return a0 < b1 and b0 < a1
+
+
+# ---------------------------------------------------------------- convolution
+
+cdef class ConvPlan:
+    """Everything about a convolution of given shapes, validated, planned and ready: run() only fills in pointers."""
+    cdef ConvJob *jobs
+    cdef Py_ssize_t *offsets            # of each job's first output, in output indices (3 an axis)
+    cdef int count, rank
+    cdef bint batched, transposed
+    cdef readonly object dtype, out_shape, phases, plans, weight_shape
+    cdef ConvTable *table
+    cdef Py_ssize_t itemsize
+    cdef bint void_                     # nothing to compute
+    cdef double work                    # multiply-adds
+    cdef Py_ssize_t weight_size
+
+    def __cinit__(self):
+        self.jobs = NULL
+        self.offsets = NULL
+
+    def __dealloc__(self):
+        PyMem_Free(self.jobs)
+        PyMem_Free(self.offsets)
+
+    def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problems, phases):
+        """`problems` has one ConvProblem; of a transposed convolution one a phase, with `phases` beside them."""
+        cdef ConvJob *job
+        cdef int i, a
+        self.dtype = dtype
+        self.itemsize = dtype.itemsize
+        self.rank = rank
+        self.batched = batched
+        self.out_shape = out_shape
+        self.weight_shape = weight_shape
+        self.phases = phases
+        self.transposed = phases is not None
+        self.table = <ConvTable *>PyCapsule_GetPointer(kernel_module(dtype, "conv").table, "cconv.conv")
+        self.count = len(problems)
+        self.jobs = <ConvJob *>PyMem_Malloc(max(1, self.count) * sizeof(ConvJob))
+        self.offsets = <Py_ssize_t *>PyMem_Malloc(max(1, self.count) * 6 * sizeof(Py_ssize_t))
+        if self.jobs == NULL or self.offsets == NULL:
+            raise MemoryError("cconv: no memory for a plan")
+        memset(self.jobs, 0, self.count * sizeof(ConvJob))
+        self.plans = [plan_conv(p, self.itemsize, self.table.lanes, self.table.rows) for p in problems]
+        self.void_ = 0 in out_shape
+        self.work = 0
+        for i in range(self.count):
+            job = &self.jobs[i]
+            p = problems[i]
+            plan = self.plans[i]
+            job.N, job.G, job.C, job.O = p.N, p.G, p.C, p.O
+            job.mode = p.mode
+            job.kernel = plan.kernel
+            for a in range(3):
+                job.size[a], job.out[a], job.k[a], job.s[a] = p.size[a], p.out[a], p.kernel[a], p.stride[a]
+                job.d[a], job.p[a], job.step[a], job.ss[a] = p.dilation[a], p.before[a], plan.step[a], plan.ss[a]
+                job.sd[a], job.box[a], job.boxes[a] = plan.sd[a], plan.box[a], plan.boxes[a]
+                job.slab[a] = plan.slab[a]
+                self.offsets[6 * i + a] = phases[i].first[a] if phases is not None else 0
+                self.offsets[6 * i + 3 + a] = phases[i].step[a] if phases is not None else 1
+            job.phases, job.row, job.plane, job.channel = plan.phases, plan.row, plan.plane, plan.channel
+            job.c_block, job.t_block, job.o_block, job.panels = plan.c_block, plan.t_block, plan.o_block, plan.panels
+            job.o_splits = 1
+            job.workspace_bytes = plan.workspace
+            self.work += (<double>p.N * p.G * p.C * p.O * p.kernel[0] * p.kernel[1] * p.kernel[2]
+                          * p.out[0] * p.out[1] * p.out[2])
+
+    def split_weight(self, weight):
+        """The weights of each phase, (G, O, C, taps) with the taps reversed; a plain convolution has one phase."""
+        if self.phases is None:
+            return [weight]
+        cdef ConvJob *job = &self.jobs[0]
+        w = weight.reshape((job.G, job.C, job.O) + (1,) * (3 - self.rank) + weight.shape[2:])
+        parts = []
+        for phase in self.phases:
+            if 0 in phase.problem.kernel:
+                parts.append(w[:0].ravel())
+                continue
+            cut = tuple(slice(t.start, t.stop, t.step) for t in phase.taps)
+            part = w[(slice(None), slice(None), slice(None)) + cut][..., ::-1, ::-1, ::-1]
+            parts.append(np.ascontiguousarray(part.swapaxes(1, 2)).ravel())
+        return parts
+
+    def pack(self, weight):
+        """split_weight in the kernels' own layout, for prepack."""
+        cdef ConvJob job
+        cdef Py_buffer source, to
+        packed = []
+        for i, part in enumerate(self.split_weight(weight)):
+            job = self.jobs[i]
+            if job.kernel != 0 or part.size == 0:
+                packed.append(np.ascontiguousarray(part).ravel())
+                continue
+            part = np.ascontiguousarray(part).ravel()
+            result = empty(part.size, self.dtype)
+            PyObject_GetBuffer(part, &source, PyBUF_STRIDES)
+            PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
+            job.w = source.buf
+            with nogil:
+                self.table.pack(&job, to.buf)
+            PyBuffer_Release(&source)
+            PyBuffer_Release(&to)
+            packed.append(result)
+        return packed
+
+    def layout(self):
+        """What the packed weights depend on beside the weights: two plans with equal layouts can share them."""
+        return (self.dtype, tuple([plan.kernel == 0 for plan in self.plans]),
+                None if self.phases is None else tuple([phase.taps for phase in self.phases]))
+
+    def tile(self):
+        return self.table.rows, 2 * self.table.lanes
+
+    def explain(self):
+        cdef ConvJob job
+        used = []
+        for i in range(self.count):
+            job = self.jobs[i]
+            used.append(job_threads(&job, self.work))
+        return self.plans, used
+
+    cpdef run(self, x, weights, bias, out, bint packed):
+        """
+        `x`, `bias` and `out` (None or checked) have the plan's dtype; `weights` are contiguous, one array a phase.
+        Returns None where an array must be copied first: misaligned, odd strides, `out` overlapping an input.
+        """
+        cdef Py_buffer xv, bv, yv, wv
+        cdef int got = 0, i, a, held = 0
+        cdef ConvJob job
+        cdef Py_ssize_t n, c
+        cdef Py_ssize_t s[3]
+        cdef Py_ssize_t ys[3]
+        cdef Workspace space = None
+        y = empty(self.out_shape, self.dtype) if out is None else out
+        if self.void_:
+            return y
+        PyObject_GetBuffer(x, &xv, PyBUF_STRIDES)
+        try:
+            got = 1
+            PyObject_GetBuffer(y, &yv, PyBUF_STRIDES | PyBUF_WRITABLE)
+            got = 2
+            if bias is not None:
+                PyObject_GetBuffer(bias, &bv, PyBUF_STRIDES)
+                got = 3
+                if bv.strides[0] != self.itemsize and bv.shape[0] > 1 or <size_t>bv.buf % <size_t>self.itemsize:
+                    return None
+                if out is not None and overlap(&yv, &bv):
+                    return None
+            if out is not None and overlap(&yv, &xv):
+                return None
+            for i in range(self.count):
+                job = self.jobs[i]
+                if job.out[0] * job.out[1] * job.out[2] == 0:
+                    continue
+                if not place(&xv, self.itemsize, self.rank, self.batched, &job.xn, &job.xc, job.xs):
+                    return None
+                if not place(&yv, self.itemsize, self.rank, self.batched, &job.yn, &job.yc, ys):
+                    return None
+                PyObject_GetBuffer(weights[i], &wv, PyBUF_STRIDES)
+                held = 1
+                if <size_t>wv.buf % <size_t>self.itemsize or (out is not None and overlap(&yv, &wv)):
+                    return None
+                job.x = xv.buf
+                job.w = wv.buf
+                job.bias = bv.buf if bias is not None else NULL
+                job.y = yv.buf
+                for a in range(3):
+                    job.y = <char *>job.y + self.offsets[6 * i + a] * ys[a] * self.itemsize
+                    job.ys[a] = ys[a] * self.offsets[6 * i + 3 + a]
+                job.packed = packed
+                job.threads = job_threads(&job, self.work)
+                if space is None or space.size < <size_t>(job.threads * job.workspace_bytes):
+                    space = take_workspace(job.threads * job.workspace_bytes)
+                job.workspace = space.data
+                run_conv(&job, self.table, self.work / self.count)
+                PyBuffer_Release(&wv)
+                held = 0
+            return y
+        finally:
+            if held:
+                PyBuffer_Release(&wv)
+            if space is not None:
+                give_workspace(space)
+            if got > 2:
+                PyBuffer_Release(&bv)
+            if got > 1:
+                PyBuffer_Release(&yv)
+            PyBuffer_Release(&xv)
+
+
+cdef int job_threads(ConvJob *job, double work) except 0:
+    """Threads that pay: each should have some 100 us of work."""
+    cdef Py_ssize_t items = job.N * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
+    cdef Py_ssize_t tiles = max(1, job.O // 6)
+    cdef double most = work / 4e6
+    cdef int n = thread_limit()
+    if n > most:
+        n = max(1, <int>most)
+    if job.kernel == 0 and n > 1 and items < 4 * n:
+        # too few boxes to share out: the output channels are split too, each split packing its own panels
+        job.o_splits = min(tiles, (4 * n + items - 1) // items)
+        items *= job.o_splits
+    return <int>max(<Py_ssize_t>1, min(<Py_ssize_t>n, items))
+
+
+cdef run_conv(ConvJob *job, ConvTable *table, double work):
+    """In slabs of well under 0.2 s, with a check for signals between."""
+    cdef Py_ssize_t items = job.N * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2] * job.o_splits
+    cdef Py_ssize_t first = 0, step
+    cdef double slab = 5e7 if job.kernel == 2 else 5e8
+    step = items if work <= slab else max(<Py_ssize_t>job.threads, <Py_ssize_t>(items * (slab * job.threads / work)))
+    while first < items:
+        with nogil:
+            table.run(job, first, min(first + step, items))
+        first += step
+        if first < items:
+            PyErr_CheckSignals()
+
+
+# ---------------------------------------------------------------- pooling
+
+cdef class PoolPlan:
+    """A pooling of given shapes, ready to run."""
+    cdef PoolJob job
+    cdef Py_ssize_t *windows
+    cdef int rank
+    cdef bint batched
+    cdef readonly object dtype, out_shape, plan
+    cdef PoolTable *table
+    cdef Py_ssize_t itemsize
+    cdef bint void_
+    cdef double work
+
+    def __cinit__(self):
+        self.windows = NULL
+
+    def __dealloc__(self):
+        PyMem_Free(self.windows)
+
+    def __init__(self, dtype, int rank, bint batched, out_shape, p, int op, bint indexed, double divide):
+        cdef int a
+        cdef Py_ssize_t total = 0, o, L, start, skip, last, padded
+        cdef Py_ssize_t *at
+        cdef PoolJob *job = &self.job
+        self.dtype = dtype
+        self.itemsize = dtype.itemsize
+        self.rank = rank
+        self.batched = batched
+        self.out_shape = out_shape
+        self.table = <PoolTable *>PyCapsule_GetPointer(kernel_module(dtype, "pool").table, "cconv.pool")
+        self.plan = plan_pool(p, self.itemsize, self.table.lanes, indexed)
+        self.void_ = 0 in out_shape
+        memset(job, 0, sizeof(PoolJob))
+        job.op = op
+        job.indexed = indexed
+        job.planes = p.N * p.C
+        job.channels = max(1, p.C)
+        job.adaptive = p.adaptive
+        job.divide = divide
+        job.rows = self.plan.rows
+        job.blocks = self.plan.blocks
+        job.workspace_bytes = self.plan.workspace
+        for a in range(3):
+            job.size[a], job.out[a], job.k[a] = p.size[a], p.out[a], p.kernel[a]
+            job.s[a], job.d[a], job.p[a] = p.stride[a], p.dilation[a], p.before[a]
+            total += job.out[a]
+        self.windows = at = <Py_ssize_t *>PyMem_Malloc(max(1, 3 * total) * sizeof(Py_ssize_t))
+        if at == NULL:
+            raise MemoryError("cconv: no memory for a plan")
+        for a in range(3):
+            job.first[a] = at
+            job.count[a] = at + job.out[a]
+            job.divisor[a] = at + 2 * job.out[a]
+            at += 3 * job.out[a]
+            L = job.size[a]
+            for o in range(job.out[a]):
+                if job.adaptive:
+                    start = o * L // job.out[a]
+                    job.first[a][o] = start
+                    job.count[a][o] = ((o + 1) * L + job.out[a] - 1) // job.out[a] - start
+                    job.divisor[a][o] = job.count[a][o]
+                    continue
+                start = o * job.s[a] - job.p[a]
+                skip = 0 if start >= 0 else (-start + job.d[a] - 1) // job.d[a]
+                last = min(job.k[a], (L - start + job.d[a] - 1) // job.d[a]) if start < L else 0
+                padded = min(job.k[a], (L + <Py_ssize_t>p.after[a] - start + job.d[a] - 1) // job.d[a])
+                job.first[a][o] = start + skip * job.d[a]
+                job.count[a][o] = max(0, last - skip)
+                job.divisor[a][o] = padded if p.include_pad else job.count[a][o]
+        self.work = <double>job.planes * job.size[0] * job.size[1] * job.size[2]
+        if indexed:
+            self.work *= job.k[0] * job.k[1] * job.k[2]
+
+    cpdef run(self, x, out, index):
+        """`out` and `index` are None or checked; returns None where an array must be copied first."""
+        cdef Py_buffer xv, yv, iv
+        cdef int got = 0
+        cdef PoolJob job
+        cdef Py_ssize_t items, first = 0, step
+        cdef double most
+        cdef Workspace space = None
+        y = empty(self.out_shape, self.dtype) if out is None else out
+        if self.void_:
+            return y
+        job = self.job
+        PyObject_GetBuffer(x, &xv, PyBUF_STRIDES)
+        try:
+            got = 1
+            PyObject_GetBuffer(y, &yv, PyBUF_STRIDES | PyBUF_WRITABLE)
+            got = 2
+            if out is not None and overlap(&yv, &xv):
+                return None
+            if index is not None:
+                PyObject_GetBuffer(index, &iv, PyBUF_STRIDES | PyBUF_WRITABLE)
+                got = 3
+                job.index = iv.buf
+            if not place(&xv, self.itemsize, self.rank, self.batched, &job.xn, &job.xc, job.xs):
+                return None
+            if not place(&yv, self.itemsize, self.rank, self.batched, &job.yn, &job.yc, job.ys):
+                return None
+            job.x = xv.buf
+            job.y = yv.buf
+            items = job.planes * job.out[0] * job.blocks
+            most = self.work / 1e5
+            job.threads = thread_limit()
+            if job.threads > most:
+                job.threads = max(1, <int>most)
+            job.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.threads, items))
+            space = take_workspace(job.threads * job.workspace_bytes)
+            job.workspace = space.data
+            step = items if self.work <= 2e7 else max(<Py_ssize_t>16, <Py_ssize_t>(items * (2e7 / self.work)))
+            while first < items:
+                with nogil:
+                    self.table.run(&job, first, min(first + step, items))
+                first += step
+                if first < items:
+                    PyErr_CheckSignals()
+            return y
+        finally:
+            if space is not None:
+                give_workspace(space)
+            if got > 2:
+                PyBuffer_Release(&iv)
+            if got > 1:
+                PyBuffer_Release(&yv)
+            PyBuffer_Release(&xv)
+
+
+# ---------------------------------------------------------------- the per-call path
+
+cdef bint exact(value):
+    """Whether a parameter may be a key: 1, 1.0 and True are equal, but only the first is an int."""
+    if value is None or type(value) is int or type(value) is str:
+        return True
+    if type(value) is tuple:
+        for part in <tuple>value:
+            if not exact(part):
+                return False
+        return True
+    return False
+
+
+cdef dict plans = {}
+
+
+cdef remember(key, plan):
+    # bounded; emptied rather than aged, for the whole of a program rarely has more geometries
+    if len(plans) >= 4096:
+        plans.clear()
+    plans[key] = plan
+
+
+cdef class Operation:
+    """A public function: a cache of plans in front of the checks. `slow` is the whole call, from _args."""
+    cdef object name, slow
+    cdef int arrays, out_at
+    cdef long flags
+
+    def __init__(self, name, slow, int arrays, int out_at, long flags):
+        """`flags` has bit i set where argument i is a bool."""
+        self.flags = flags
+        self.name = name
+        self.slow = slow
+        self.arrays = arrays
+        self.out_at = out_at
+
+    def __call__(self, *args):
+        cdef Py_ssize_t i
+        x = args[0]
+        out = args[self.out_at]
+        if type(x) is not ndarray:
+            return self.slow(args, None)
+        if self.arrays == 3:
+            w = args[1]
+            bias = args[2]
+            if type(w) is not ndarray or (bias is not None and type(bias) is not ndarray):
+                return self.slow(args, None)
+            key = (self.name, x.shape, x.dtype, w.shape, w.dtype, bias is None or (bias.shape, bias.dtype), args[3:self.out_at],
+                   args[self.out_at + 1:])
+        else:
+            key = (self.name, x.shape, x.dtype, args[1:self.out_at])
+        for i in range(self.arrays, len(args)):
+            if i != self.out_at and not exact(args[i]) and not (self.flags >> i & 1 and type(args[i]) is bool):
+                return self.slow(args, None)
+        plan = plans.get(key)
+        if plan is None:
+            return self.slow(args, key)
+        if out is not None and (type(out) is not ndarray or out.dtype is not plan.dtype or out.shape != plan.out_shape
+                                or not out.flags.writeable):
+            return self.slow(args, None)
+        if self.arrays == 3:
+            if (<ConvPlan>plan).transposed or not w.flags.c_contiguous:
+                return self.slow(args, None)
+            y = (<ConvPlan>plan).run(x, (w,), bias, out, False)
+        else:
+            y = (<PoolPlan>plan).run(x, out, None)
+        if y is None:
+            return self.slow(args, None)
+        return y
+
+
+def keep(key, plan):
+    """Lets calls with this key skip the checks from now on."""
+    if key is not None:
+        remember(key, plan)
+
+
+def cached_plan(key, make):
+    plan = plans.get(key)
+    if plan is None:
+        plan = make()
+        remember(key, plan)
+    return plan
+
+
+cdef class Fast:
+    """The per-call path of a prepacked convolution: (shape, dtype) -> plan and packed weights."""
+    cdef dict ready, layouts
+    cdef object slow
+
+    def __init__(self, slow):
+        self.slow = slow
+        self.ready = {}
+        self.layouts = {}
+
+    def packed(self, plan, weight):
+        """The packed weights, shared by all plans of one layout."""
+        layout = plan.layout()
+        found = self.layouts.get(layout)
+        if found is None:
+            found = self.layouts[layout] = plan.pack(weight)
+        return found
+
+    def keep(self, shape, dtype, plan, packed, bias):
+        if len(self.ready) >= 256:
+            self.ready.clear()
+        self.ready[shape, dtype] = (plan, packed, bias)
+
+    def __call__(self, x, out=None):
+        if type(x) is ndarray:
+            found = self.ready.get((x.shape, x.dtype))
+            if found is not None:
+                plan, packed, bias = <tuple>found
+                if out is None or (type(out) is ndarray and out.dtype is plan.dtype and out.shape == plan.out_shape
+                                   and out.flags.writeable):
+                    y = (<ConvPlan>plan).run(x, packed, bias, out, True)
+                    if y is not None:
+                        return y
+        return self.slow(x, out)

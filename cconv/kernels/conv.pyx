@@ -1,0 +1,547 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Convolution kernels of one element type and one instruction set.
+
+    y[n, o, od, oh, ow] = bias[o] + sum over c, kd, kh, kw of
+                          w[o, c, kd, kh, kw] * x[n, c, od*s - p + kd*d, oh*s - p + kh*d, ow*s - p + kw*d]
+
+Letters: N batch, G groups, C / O input / output channels of one group, k kernel, s stride, d dilation, p padding.
+
+One item is a box of output positions of one sample and group. For it
+  1. fill_slab copies the input rows that the box reads into a zero-padded slab (L2), the columns de-interleaved by
+     the stride, so that every tap of every output row is a contiguous run; padding modes live here and nowhere else;
+  2. gemm (implicit GEMM, as in Chetlur et al., cuDNN, 2014, section 3) packs panels of NR positions x K taps (L1) from
+     the slab and runs a register tile of MR output channels x NR positions over them, the weights broadcast;
+     rows (few output channels: depthwise, filters) keeps eight vectors of one output channel in registers and reads
+     the slab directly; taps (slabs that would not fit) walks the input itself, tap by tap.
+Each output is one chain of multiply-adds in the order c, kd, kh, kw whatever the kernel, box, tile or thread: same bits.
+"""
+from cpython.pycapsule cimport PyCapsule_New
+from cython.parallel cimport parallel, prange, threadid
+from libc.string cimport memset
+
+from cconv.kernels.job cimport ConvJob, ConvTable
+
+
+cdef extern from "simd.h" nogil:
+    ctypedef float real
+    ctypedef float vec
+    const int VL
+    const int NR
+    const int MR
+    vec load(const real *p)
+    void store(real *p, vec v)
+    vec set1(real x)
+    void load2(const real *p, vec *even, vec *odd)
+    const int HAS_OPENMP
+
+
+# ---------------------------------------------------------------- the register tile
+
+cdef inline void tile(const int m, const real *a, const Py_ssize_t ra, const Py_ssize_t ka, const real *b,
+                      Py_ssize_t count, real *c, Py_ssize_t ldc, const real *bias, bint first) noexcept nogil:
+    """c[i, :] (+)= sum over k of a[i*ra + k*ka] * b[k, :] for m rows of NR columns; `first` starts from the bias."""
+    cdef vec lo[14]
+    cdef vec hi[14]
+    cdef vec b0, b1, w
+    cdef Py_ssize_t k
+    cdef int i
+    if first:
+        for i in range(m):
+            lo[i] = set1(bias[i] if bias != NULL else <real>0)
+            hi[i] = lo[i]
+    else:
+        for i in range(m):
+            lo[i] = load(c + i * ldc)
+            hi[i] = load(c + i * ldc + VL)
+    for k in range(count):
+        b0 = load(b)
+        b1 = load(b + VL)
+        for i in range(m):
+            w = set1(a[i * ra])
+            lo[i] = lo[i] + w * b0
+            hi[i] = hi[i] + w * b1
+        a += ka
+        b += NR
+    for i in range(m):
+        store(c + i * ldc, lo[i])
+        store(c + i * ldc + VL, hi[i])
+
+
+cdef inline void any_tile(int m, bint packed, const real *a, Py_ssize_t ra, const real *b, Py_ssize_t count, real *c,
+                          Py_ssize_t ldc, const real *bias, bint first) noexcept nogil:
+    if packed:
+        if m == 6: tile(6, a, 1, 6, b, count, c, ldc, bias, first)
+        elif m == 5: tile(5, a, 1, 5, b, count, c, ldc, bias, first)
+        elif m == 4: tile(4, a, 1, 4, b, count, c, ldc, bias, first)
+        elif m == 3: tile(3, a, 1, 3, b, count, c, ldc, bias, first)
+        elif m == 2: tile(2, a, 1, 2, b, count, c, ldc, bias, first)
+        elif m == 1: tile(1, a, 1, 1, b, count, c, ldc, bias, first)
+        elif MR > 6: wide_tile(m, a, 1, m, b, count, c, ldc, bias, first)
+    else:
+        if m == 6: tile(6, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 5: tile(5, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 4: tile(4, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 3: tile(3, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 2: tile(2, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 1: tile(1, a, ra, 1, b, count, c, ldc, bias, first)
+        elif MR > 6: wide_tile(m, a, ra, 1, b, count, c, ldc, bias, first)
+
+
+cdef inline void wide_tile(int m, const real *a, Py_ssize_t ra, Py_ssize_t ka, const real *b, Py_ssize_t count,
+                           real *c, Py_ssize_t ldc, const real *bias, bint first) noexcept nogil:
+    """Tiles of 7 to 14 rows, for 32 vector registers (AVX-512)."""
+    if m == 14: tile(14, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 13: tile(13, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 12: tile(12, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 11: tile(11, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 10: tile(10, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 9: tile(9, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 8: tile(8, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 7: tile(7, a, ra, ka, b, count, c, ldc, bias, first)
+
+
+cdef inline Py_ssize_t tile_row(Py_ssize_t O, Py_ssize_t tiles, Py_ssize_t t) noexcept nogil:
+    """First output channel of tile t, when O channels are dealt to `tiles` tiles as evenly as possible."""
+    return t * (O // tiles) + min(t, O % tiles)
+
+
+cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
+    """(G, O, K) rows into tiles of up to MR rows, k outer and row inner: a tile reads its weights as one stream."""
+    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2]
+    cdef Py_ssize_t tiles = (job.O + MR - 1) // MR, g, t, o, rows, k, i
+    cdef const real *w = <const real *>job.w
+    cdef real *to = <real *>packed
+    for g in range(job.G):
+        for t in range(tiles):
+            o = tile_row(job.O, tiles, t)
+            rows = tile_row(job.O, tiles, t + 1) - o
+            for k in range(K):
+                for i in range(rows):
+                    to[0] = w[(g * job.O + o + i) * K + k]
+                    to += 1
+
+
+# ---------------------------------------------------------------- the slab
+
+cdef inline Py_ssize_t source(Py_ssize_t i, Py_ssize_t L, int mode) noexcept nogil:
+    """Input index that stands at padded position i (0 is the first input element), or -1 for a zero."""
+    if 0 <= i < L:
+        return i
+    if mode == 0:
+        return -1
+    if mode == 1:
+        i = -i if i < 0 else 2 * (L - 1) - i
+    elif mode == 3:
+        i = i + L if i < 0 else i - L
+    # replicate; and positions past the padding, which a slab may hold but no window reads
+    return 0 if i < 0 else (L - 1 if i >= L else i)
+
+
+cdef inline void copy_run(real *to, const real *x, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i = 0
+    cdef vec even, odd
+    if step == 1:
+        while i + VL <= n:
+            store(to + i, load(x + i))
+            i += VL
+        while i < n:
+            to[i] = x[i]
+            i += 1
+    elif step == 2:
+        while i + VL < n:  # the last pair may end with the array
+            load2(x + 2 * i, &even, &odd)
+            store(to + i, even)
+            i += VL
+        while i < n:
+            to[i] = x[2 * i]
+            i += 1
+    else:
+        for i in range(n):
+            to[i] = x[i * step]
+
+
+cdef void fill_row(ConvJob *job, real *to, const real *x, Py_ssize_t start) noexcept nogil:
+    """All phases of one slab row: to[r, j] is padded column (start + j*phases + r) * step - p."""
+    cdef Py_ssize_t r, j, at, a, b, hop = job.phases * job.step[2], L = job.size[2], i, n = job.slab[2]
+    for r in range(job.phases):
+        at = (start + r) * job.step[2] - job.p[2]
+        # columns a <= j < b lie inside the input
+        a = 0 if at >= 0 else min(n, (-at + hop - 1) // hop)
+        b = 0 if at >= L else min(n, (L - at + hop - 1) // hop)
+        if b < a:
+            b = a
+        for j in range(a):
+            i = source(at + j * hop, L, job.mode)
+            to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
+        copy_run(to + a, x + (at + a * hop) * job.xs[2], hop * job.xs[2], b - a)
+        for j in range(b, n):
+            i = source(at + j * hop, L, job.mode)
+            to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
+        to += n
+
+
+cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t *start,
+                    Py_ssize_t *extent) noexcept nogil:
+    """Copies channels c0..c1 of the rows that the box at `start` of `extent` positions reads."""
+    cdef Py_ssize_t c, z, y, iz, iy
+    cdef Py_ssize_t nz = (extent[0] - 1) * job.ss[0] + (job.k[0] - 1) * job.sd[0] + 1
+    cdef Py_ssize_t ny = (extent[1] - 1) * job.ss[1] + (job.k[1] - 1) * job.sd[1] + 1
+    cdef real *to
+    for c in range(c0, c1):
+        for z in range(nz):
+            iz = source((start[0] * job.ss[0] + z) * job.step[0] - job.p[0], job.size[0], job.mode)
+            for y in range(ny):
+                iy = source((start[1] * job.ss[1] + y) * job.step[1] - job.p[1], job.size[1], job.mode)
+                to = slab + (c - c0) * job.channel + z * job.plane + y * job.row
+                if iz < 0 or iy < 0:
+                    memset(to, 0, job.row * sizeof(real))
+                else:
+                    fill_row(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], start[2] * job.ss[2])
+
+
+cdef Py_ssize_t tap_offsets(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, Py_ssize_t t0,
+                            Py_ssize_t t1) noexcept nogil:
+    """Slab offset of each (channel, tap) of a k block; returns how many."""
+    cdef Py_ssize_t c, t, z, y, x, n = 0, kw = job.k[2], kh = job.k[1]
+    for c in range(channels):
+        for t in range(t0, t1):
+            z = t // (kh * kw)
+            y = t // kw % kh
+            x = t % kw * job.sd[2]
+            off[n] = (c * job.channel + z * job.sd[0] * job.plane + y * job.sd[1] * job.row
+                      + x % job.phases * job.slab[2] + x // job.phases)
+            n += 1
+    return n
+
+
+# ---------------------------------------------------------------- gemm
+
+cdef struct Run:
+    # consecutive positions of one output row inside a panel
+    Py_ssize_t slab
+    Py_ssize_t lane
+    Py_ssize_t length
+    Py_ssize_t y
+
+
+cdef int panel_runs(ConvJob *job, Run *runs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t *start,
+                    Py_ssize_t *extent) noexcept nogil:
+    """The runs of positions first..last (counted within the box); returns how many."""
+    cdef Py_ssize_t q = first, x, y, z, n
+    cdef int count = 0
+    while q < last:
+        x = q % extent[2]
+        y = q // extent[2] % extent[1]
+        z = q // (extent[2] * extent[1])
+        n = min(extent[2] - x, last - q)
+        runs[count].slab = z * job.ss[0] * job.plane + y * job.ss[1] * job.row + x
+        runs[count].lane = q - first
+        runs[count].length = n
+        runs[count].y = ((start[0] + z) * job.ys[0] + (start[1] + y) * job.ys[1] + (start[2] + x) * job.ys[2])
+        count += 1
+        q += n
+    return count
+
+
+cdef void pack_panel(real *to, const real *slab, const Py_ssize_t *off, Py_ssize_t count, Run *runs,
+                     int n) noexcept nogil:
+    """to[k, lane] = slab[off[k] + position of lane]. Whole vectors are copied: what overruns a run is overwritten by
+    the next run or the next k, and the slab and panels have slack for the last."""
+    cdef Py_ssize_t k
+    cdef int r
+    cdef const real *p
+    cdef const real *q
+    if n == 1:
+        p = slab + runs[0].slab
+        for k in range(count):
+            store(to + k * NR, load(p + off[k]))
+            store(to + k * NR + VL, load(p + off[k] + VL))
+        return
+    if n == 2:
+        p = slab + runs[0].slab
+        q = slab + runs[1].slab
+        for k in range(count):
+            store(to, load(p + off[k]))
+            store(to + VL, load(p + off[k] + VL))
+            store(to + runs[1].lane, load(q + off[k]))
+            store(to + runs[1].lane + VL, load(q + off[k] + VL))
+            to += NR
+        return
+    for k in range(count):
+        for r in range(n):
+            p = slab + off[k] + runs[r].slab
+            store(to + runs[r].lane, load(p))
+            if runs[r].length > VL:
+                store(to + runs[r].lane + VL, load(p + VL))
+        to += NR
+
+
+cdef inline void copy_tile(real *y, Py_ssize_t step, real *buf, Run *runs, int n, Py_ssize_t yc, int m,
+                           bint out) noexcept nogil:
+    """Between the output and a dense MR x NR buffer, for panels that are not one contiguous full run."""
+    cdef int i, r
+    cdef Py_ssize_t j
+    cdef real *p
+    cdef real *q
+    for i in range(m):
+        for r in range(n):
+            p = y + i * yc + runs[r].y
+            q = buf + i * NR + runs[r].lane
+            if out:
+                for j in range(runs[r].length):
+                    p[j * step] = q[j]
+            else:
+                for j in range(runs[r].length):
+                    q[j] = p[j * step]
+
+
+cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, const real *panels, Py_ssize_t count,
+                     Py_ssize_t k0, bint first, Py_ssize_t tile0, Py_ssize_t tile1, Py_ssize_t tiles,
+                     Py_ssize_t *start, Py_ssize_t *extent) noexcept nogil:
+    """One k block: every panel of the box times the weights of tiles tile0..tile1."""
+    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2]
+    cdef Py_ssize_t positions = extent[0] * extent[1] * extent[2]
+    cdef Py_ssize_t block = max(1, job.o_block // MR), t, t0, t1, o, q, m
+    cdef Run runs[64]
+    cdef int n
+    cdef bint direct
+    cdef real buf[14 * 64]
+    cdef const real *a
+    cdef const real *b
+    cdef const real *bb
+    t0 = tile0
+    while t0 < tile1:
+        t1 = min(t0 + block, tile1)
+        q = 0
+        b = panels
+        while q < positions:
+            n = panel_runs(job, runs, q, min(q + NR, positions), start, extent)
+            direct = q + NR <= positions and job.ys[2] == 1 and (
+                n == 1 or runs[n - 1].y - runs[0].y == runs[n - 1].lane)
+            for t in range(t0, t1):
+                o = tile_row(job.O, tiles, t)
+                m = tile_row(job.O, tiles, t + 1) - o
+                a = w + o * K + (k0 * m if job.packed else k0)
+                bb = bias + o if bias != NULL else NULL
+                if direct:
+                    any_tile(m, job.packed, a, K, b, count, y + o * job.yc + runs[0].y, job.yc, bb, first)
+                else:
+                    if not first:
+                        copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, m, False)
+                    any_tile(m, job.packed, a, K, b, count, buf, NR, bb, first)
+                    copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, m, True)
+            q += NR
+            b += count * NR
+        t0 = t1
+
+
+# ---------------------------------------------------------------- rows
+
+cdef inline void rows_tile(const int R, const int V, const real *w, const real *slab, Py_ssize_t step,
+                           const Py_ssize_t *off, Py_ssize_t count, real *y, Py_ssize_t ystep, Py_ssize_t xstep,
+                           Py_ssize_t width, real bias, bint first, bint direct) noexcept nogil:
+    """R rows x V vectors of one output channel: y[r, :] (+)= sum over k of w[k] * slab[r*step + off[k] + :]."""
+    cdef vec acc[8]
+    cdef vec a
+    cdef real buf[8 * 64]
+    cdef real *c = y if direct else buf
+    cdef Py_ssize_t ldc = ystep if direct else V * VL, k, j
+    cdef int r, v
+    cdef const real *p
+    if first:
+        for r in range(R * V):
+            acc[r] = set1(bias)
+    else:
+        if not direct:
+            for r in range(R):
+                for j in range(width):
+                    buf[r * V * VL + j] = y[r * ystep + j * xstep]
+        for r in range(R):
+            for v in range(V):
+                acc[r * V + v] = load(c + r * ldc + v * VL)
+    for k in range(count):
+        a = set1(w[k])
+        p = slab + off[k]
+        for r in range(R):
+            for v in range(V):
+                acc[r * V + v] = acc[r * V + v] + a * load(p + r * step + v * VL)
+    for r in range(R):
+        for v in range(V):
+            store(c + r * ldc + v * VL, acc[r * V + v])
+    if not direct:
+        for r in range(R):
+            for j in range(width):
+                y[r * ystep + j * xstep] = buf[r * V * VL + j]
+
+
+cdef void rows_block(ConvJob *job, const real *w, const real *bias, real *y, const real *slab, const Py_ssize_t *off,
+                     Py_ssize_t count, Py_ssize_t k0, bint first, Py_ssize_t *start, Py_ssize_t *extent) noexcept nogil:
+    """One k block of the rows kernel: row after row of the box, up to eight vectors at a time."""
+    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2], xs = job.ys[2], width = extent[2], n
+    cdef Py_ssize_t o, z, i, x, step = job.ss[1] * job.row, ys = job.ys[1], rows, vectors = (width + VL - 1) // VL
+    cdef real b
+    cdef real *to
+    cdef const real *p
+    cdef const real *a
+    cdef bint whole = xs == 1 and width == vectors * VL
+    for o in range(job.O):
+        b = bias[o] if bias != NULL else <real>0
+        a = w + o * K + k0
+        for z in range(extent[0]):
+            i = 0
+            while i < extent[1]:
+                p = slab + z * job.ss[0] * job.plane + i * step
+                to = y + o * job.yc + (start[0] + z) * job.ys[0] + (start[1] + i) * ys + start[2] * xs
+                rows = extent[1] - i
+                if vectors == 1 and rows >= 8:
+                    rows_tile(8, 1, a, p, step, off, count, to, ys, xs, width, b, first, whole)
+                    i += 8
+                elif vectors == 2 and rows >= 4:
+                    rows_tile(4, 2, a, p, step, off, count, to, ys, xs, width, b, first, whole)
+                    i += 4
+                elif vectors == 3 and rows >= 2:
+                    rows_tile(2, 3, a, p, step, off, count, to, ys, xs, width, b, first, whole)
+                    i += 2
+                elif vectors == 4 and rows >= 2:
+                    rows_tile(2, 4, a, p, step, off, count, to, ys, xs, width, b, first, whole)
+                    i += 2
+                else:
+                    x = 0
+                    while x < width:
+                        n = min(width - x, 8 * VL)
+                        if n > 7 * VL:
+                            rows_tile(1, 8, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
+                                      xs == 1 and n == 8 * VL)
+                        elif n > 6 * VL:
+                            rows_tile(1, 7, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
+                                      xs == 1 and n == 7 * VL)
+                        elif n > 4 * VL:
+                            rows_tile(1, 6, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
+                                      xs == 1 and n == 6 * VL)
+                        elif n > 2 * VL:
+                            rows_tile(1, 4, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
+                                      xs == 1 and n == 4 * VL)
+                        else:
+                            rows_tile(1, 2, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
+                                      xs == 1 and n == 2 * VL)
+                        x += n
+                    i += 1
+
+
+# ---------------------------------------------------------------- taps
+
+cdef void taps_row(ConvJob *job, const real *x, const real *w, real bias, real *y, Py_ssize_t od,
+                   Py_ssize_t oh) noexcept nogil:
+    """One output row straight from the input, a tap at a time: for slabs that would not fit (huge dilations)."""
+    cdef Py_ssize_t c, z, y_, k, iz, iy, i, ow, at, step = job.s[2] * job.xs[2], a, b, L = job.size[2]
+    cdef const real *row
+    cdef real v
+    for ow in range(job.out[2]):
+        y[ow * job.ys[2]] = bias
+    for c in range(job.C):
+        for z in range(job.k[0]):
+            iz = source(od * job.s[0] - job.p[0] + z * job.d[0], job.size[0], job.mode)
+            for y_ in range(job.k[1]):
+                iy = source(oh * job.s[1] - job.p[1] + y_ * job.d[1], job.size[1], job.mode)
+                if iz < 0 or iy < 0:
+                    w += job.k[2]
+                    continue
+                row = x + c * job.xc + iz * job.xs[0] + iy * job.xs[1]
+                for k in range(job.k[2]):
+                    v = w[0]
+                    w += 1
+                    at = k * job.d[2] - job.p[2]
+                    # outputs a <= ow < b read inside the input
+                    a = 0 if at >= 0 else min(job.out[2], (-at + job.s[2] - 1) // job.s[2])
+                    b = 0 if at >= L else min(job.out[2], (L - at + job.s[2] - 1) // job.s[2])
+                    if job.mode != 0:
+                        for ow in range(min(a, job.out[2])):
+                            i = source(at + ow * job.s[2], L, job.mode)
+                            y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[i * job.xs[2]]
+                        for ow in range(max(a, b), job.out[2]):
+                            i = source(at + ow * job.s[2], L, job.mode)
+                            y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[i * job.xs[2]]
+                    for ow in range(a, b):
+                        y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[at * job.xs[2] + ow * step]
+
+
+# ---------------------------------------------------------------- items
+
+cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
+    """Item = (n, g, box in D, H, W, split of the output channels), the last fastest."""
+    cdef Py_ssize_t start[3]
+    cdef Py_ssize_t extent[3]
+    cdef Py_ssize_t split = item % job.o_splits, n, g, a, rest = item // job.o_splits
+    for a in range(3):
+        start[2 - a] = rest % job.boxes[2 - a] * job.box[2 - a]
+        extent[2 - a] = min(job.box[2 - a], job.out[2 - a] - start[2 - a])
+        rest = rest // job.boxes[2 - a]
+    g = rest % job.G
+    n = rest // job.G
+    cdef Py_ssize_t taps = job.k[0] * job.k[1] * job.k[2], K = job.C * taps
+    cdef const real *x = <const real *>job.x + n * job.xn + g * job.C * job.xc
+    cdef real *y = <real *>job.y + n * job.yn + g * job.O * job.yc
+    cdef const real *w = <const real *>job.w + g * job.O * K
+    cdef const real *bias = <const real *>job.bias + g * job.O if job.bias != NULL else NULL
+    cdef Py_ssize_t o, c0, c1, t0, t1, count, q, positions = extent[0] * extent[1] * extent[2]
+    if job.kernel == 2:
+        for o in range(job.O):
+            taps_row(job, x, w + o * K, bias[o] if bias != NULL else <real>0,
+                     y + o * job.yc + start[0] * job.ys[0] + start[1] * job.ys[1], start[0], start[1])
+        return
+    cdef Py_ssize_t *off = <Py_ssize_t *>workspace
+    cdef real *slab = <real *>(off + job.c_block * job.t_block + 8)
+    cdef real *panels = slab + job.c_block * job.channel + 8 * NR
+    cdef real *to
+    cdef Py_ssize_t tiles = (job.O + MR - 1) // MR
+    cdef bint first = True
+    cdef Run runs[64]
+    cdef int runs_n
+    c0 = 0
+    while True:
+        c1 = min(c0 + job.c_block, job.C)
+        fill_slab(job, slab, x, c0, c1, start, extent)
+        t0 = 0
+        while True:
+            t1 = min(t0 + job.t_block, taps)
+            count = tap_offsets(job, off, c1 - c0, t0, t1)
+            if job.kernel == 1:
+                rows_block(job, w, bias, y, slab, off, count, c0 * taps + t0, first, start, extent)
+            else:
+                q = 0
+                to = panels
+                while q < positions:
+                    runs_n = panel_runs(job, runs, q, min(q + NR, positions), start, extent)
+                    pack_panel(to, slab, off, count, runs, runs_n)
+                    to += count * NR
+                    q += NR
+                gemm_block(job, w, bias, y, panels, count, c0 * taps + t0, first, tiles * split // job.o_splits,
+                           tiles * (split + 1) // job.o_splits, tiles, start, extent)
+            first = False
+            t0 = t1
+            if t0 >= taps:
+                break
+        c0 = c1
+        if c0 >= job.C:
+            break
+
+
+cdef void run(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef Py_ssize_t item
+    cdef char *space = <char *>job.workspace
+    if job.threads <= 1 or last - first == 1:
+        for item in range(first, last):
+            run_item(job, item, space)
+    else:
+        with parallel(num_threads=job.threads):
+            for item in prange(first, last, schedule="dynamic", chunksize=1):
+                run_item(job, item, space + threadid() * job.workspace_bytes)
+
+
+cdef ConvTable TABLE
+TABLE.lanes = VL
+TABLE.rows = MR
+TABLE.openmp = HAS_OPENMP
+TABLE.run = run
+TABLE.pack = pack_weights
+table = PyCapsule_New(&TABLE, "cconv.conv", NULL)

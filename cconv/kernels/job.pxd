@@ -1,0 +1,83 @@
+# The structs that _run hands to the kernels. Letters: N batch, G groups, C input and O output channels of ONE
+# group, (D, H, W) space, k kernel, s stride, d dilation, p padding before (negative crops). All strides count elements.
+
+cdef struct ConvJob:
+    void *x
+    void *w
+    void *bias
+    void *y
+    void *workspace
+    Py_ssize_t workspace_bytes      # of one thread
+    int threads
+    int kernel                      # 0 gemm, 1 rows, 2 taps
+    int packed                      # weights lie tile by tile, see pack_weights
+    int mode                        # padding: 0 zeros, 1 reflect, 2 replicate, 3 circular
+    Py_ssize_t N, G, C, O
+    Py_ssize_t size[3]              # input D, H, W
+    Py_ssize_t out[3]
+    Py_ssize_t k[3]
+    Py_ssize_t s[3]
+    Py_ssize_t d[3]
+    Py_ssize_t p[3]
+    Py_ssize_t xn, xc
+    Py_ssize_t xs[3]
+    Py_ssize_t yn, yc
+    Py_ssize_t ys[3]
+    # The plan: the slab of the padded input holds every `step`-th row, so stride and dilation shrink to ss and sd.
+    Py_ssize_t step[3]
+    Py_ssize_t ss[3]
+    Py_ssize_t sd[3]
+    Py_ssize_t box[3]               # output positions of one item
+    Py_ssize_t boxes[3]
+    Py_ssize_t slab[3]              # slab rows in D and H, columns of one phase in W
+    Py_ssize_t phases               # the columns lie de-interleaved by ss[2]
+    Py_ssize_t row, plane, channel  # slab strides
+    Py_ssize_t c_block              # channels of one k block
+    Py_ssize_t t_block              # taps of one k block (all of them unless c_block == 1)
+    Py_ssize_t o_block              # output channels whose weights stay in L2
+    Py_ssize_t o_splits             # output channels are also split between items
+    Py_ssize_t panels               # packed panels of one item (0: not packed)
+
+cdef struct PoolJob:
+    void *x
+    void *y
+    void *index                     # int64, or NULL
+    void *workspace
+    Py_ssize_t workspace_bytes
+    int threads
+    int op                          # 0 max, 1 sum, 2 average
+    int indexed
+    Py_ssize_t planes
+    Py_ssize_t channels             # planes = batch * channels, for strided inputs
+    Py_ssize_t size[3]
+    Py_ssize_t out[3]
+    Py_ssize_t k[3]
+    Py_ssize_t s[3]
+    Py_ssize_t d[3]
+    Py_ssize_t p[3]
+    Py_ssize_t xn, xc
+    Py_ssize_t xs[3]
+    Py_ssize_t yn, yc
+    Py_ssize_t ys[3]
+    int adaptive                    # windows from first/count instead of k, s, p
+    Py_ssize_t *first[3]            # first valid tap of each output, an axis
+    Py_ssize_t *count[3]            # valid taps of each output
+    Py_ssize_t *divisor[3]          # divisor factor of each output (average)
+    double divide                   # divisor_override, or 0
+    Py_ssize_t rows                 # output rows of one item
+    Py_ssize_t blocks               # items of one plane
+
+ctypedef void (*conv_run)(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+ctypedef void (*conv_pack)(ConvJob *job, void *packed) noexcept nogil
+ctypedef void (*pool_run)(PoolJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+
+cdef struct ConvTable:
+    int lanes
+    int rows
+    int openmp
+    conv_run run
+    conv_pack pack
+
+cdef struct PoolTable:
+    int lanes
+    pool_run run

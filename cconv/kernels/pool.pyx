@@ -1,0 +1,263 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Pooling kernels of one element type and one instruction set.
+
+    y[n, c, od, oh, ow] = op over kd, kh, kw of x[n, c, od*s - p + kd*d, oh*s - p + kh*d, ow*s - p + kw*d]
+
+Letters: (D, H, W) space, k kernel, s stride, d dilation, p padding; op is the maximum, the sum or the average.
+Padding never takes part: it is the op's identity (-inf, 0).
+
+One item is a block of output rows of one plane and depth. Windows are separable:
+  1. across: every input row that the block reads is reduced along W into a row of `ow` values (edges: the row is
+     copied between identities first, de-interleaved by the stride, so that the interior loop has no bounds to test);
+  2. down: each output row reduces the kd * kh reduced rows of its window.
+Rows before columns keeps torch's order of visits, so ties (-0.0 and 0.0) and NaN come out alike.
+Windows with an index, and windows of varying size (adaptive), are walked one by one over their valid taps.
+"""
+from cpython.pycapsule cimport PyCapsule_New
+from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport int64_t
+
+from cconv.kernels.job cimport PoolJob, PoolTable
+
+
+cdef extern from "simd.h" nogil:
+    ctypedef float real
+    ctypedef float vec
+    const int VL
+    const real LOWEST "CCONV_LOWEST"
+    vec load(const real *p)
+    void store(real *p, vec v)
+    vec set1(real x)
+    vec max_nan(vec acc, vec v)
+    void load2(const real *p, vec *even, vec *odd)
+    bint isnan_ "CCONV_ISNAN" (real x)
+
+
+cdef inline real larger(real acc, real v) noexcept nogil:
+    return v if v > acc or isnan_(v) else acc
+
+
+cdef inline void spread_row(PoolJob *job, real *to, const real *x, Py_ssize_t n, real fill) noexcept nogil:
+    """Phase r of the padded row goes to to[r*n:]: to[r*n + j] is padded column j*s + r."""
+    cdef Py_ssize_t r, j, s = job.s[2], L = job.size[2], at, a, b, step = s * job.xs[2]
+    cdef vec even, odd
+    if s == 2 and step == 2:
+        # both phases in one sweep; whole pairs of columns inside the row
+        a = min(n, (job.p[2] + 1) // 2)
+        b = max(a, min(n, (L + job.p[2]) // 2 - VL))
+        for j in range(a):
+            at = 2 * j - job.p[2]
+            to[j] = x[at] if 0 <= at < L else fill
+            to[n + j] = x[at + 1] if 0 <= at + 1 < L else fill
+        j = a
+        while j < b:
+            load2(x + 2 * j - job.p[2], &even, &odd)
+            store(to + j, even)
+            store(to + n + j, odd)
+            j += VL
+        while j < n:
+            at = 2 * j - job.p[2]
+            to[j] = x[at] if 0 <= at < L else fill
+            to[n + j] = x[at + 1] if 0 <= at + 1 < L else fill
+            j += 1
+        return
+    for r in range(s):
+        at = r - job.p[2]
+        a = 0 if at >= 0 else min(n, (-at + s - 1) // s)
+        b = max(a, 0 if at >= L else min(n, (L - at + s - 1) // s))
+        for j in range(a):
+            to[j] = fill
+        j = a
+        if step == 1:
+            while j + VL <= b:
+                store(to + j, load(x + at + j))
+                j += VL
+        while j < b:
+            to[j] = x[at * job.xs[2] + j * step]
+            j += 1
+        for j in range(b, n):
+            to[j] = fill
+        to += n
+
+
+cdef inline void across_three(const bint maximum, PoolJob *job, real *to, const real *spread,
+                              Py_ssize_t n, const int taps) noexcept nogil:
+    """The common windows of two and three undilated taps: no division in the loop."""
+    cdef Py_ssize_t x = 0, s = job.s[2]
+    cdef const real *p1 = spread + 1 % s * n + 1 // s
+    cdef const real *p2 = spread + 2 % s * n + 2 // s
+    cdef vec acc, v
+    while x < job.out[2]:
+        acc = load(spread + x)
+        v = load(p1 + x)
+        acc = max_nan(acc, v) if maximum else acc + v
+        if taps == 3:
+            v = load(p2 + x)
+            acc = max_nan(acc, v) if maximum else acc + v
+        store(to + x, acc)
+        x += VL
+
+
+cdef inline void down(const bint maximum, real *acc, const real *row, Py_ssize_t n, bint first) noexcept nogil:
+    cdef Py_ssize_t x = 0
+    if first:
+        while x < n:
+            store(acc + x, load(row + x))
+            x += VL
+    else:
+        while x < n:
+            store(acc + x, max_nan(load(acc + x), load(row + x)) if maximum else load(acc + x) + load(row + x))
+            x += VL
+
+
+cdef inline void across(const bint maximum, PoolJob *job, real *to, const real *x, real *spread) noexcept nogil:
+    """to[ow] = op over the valid taps of window ow of one input row."""
+    cdef Py_ssize_t n, ow, i, f
+    cdef real acc
+    if job.adaptive:
+        for ow in range(job.out[2]):
+            f = job.first[2][ow]
+            acc = x[f * job.xs[2]]
+            for i in range(f + 1, f + job.count[2][ow]):
+                acc = larger(acc, x[i * job.xs[2]]) if maximum else acc + x[i * job.xs[2]]
+            to[ow] = acc
+        return
+    n = job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1
+    spread_row(job, spread, x, n, LOWEST if maximum else <real>0)
+    if job.d[2] == 1 and job.k[2] == 3:
+        across_three(maximum, job, to, spread, n, 3)
+    elif job.d[2] == 1 and job.k[2] == 2:
+        across_three(maximum, job, to, spread, n, 2)
+    else:
+        for i in range(job.k[2]):
+            f = i * job.d[2]
+            down(maximum, to, spread + f % job.s[2] * n + f // job.s[2], job.out[2], i == 0)
+
+
+cdef inline void fill_row(real *to, Py_ssize_t n, real v) noexcept nogil:
+    cdef Py_ssize_t i
+    for i in range(n):
+        to[i] = v
+
+
+cdef void finish_row(PoolJob *job, real *y, real *acc, Py_ssize_t od, Py_ssize_t oh) noexcept nogil:
+    """acc -> y, divided for averages."""
+    cdef Py_ssize_t x = 0, ow = job.out[2]
+    cdef real part
+    if job.op == 2:
+        if job.divide != 0:
+            for x in range(ow):
+                acc[x] = acc[x] / <real>job.divide
+        else:
+            part = <real>(job.divisor[0][od] * job.divisor[1][oh])
+            for x in range(ow):
+                acc[x] = acc[x] / (part * <real>job.divisor[2][x])
+    x = 0
+    if job.ys[2] == 1:
+        while x + VL <= ow:
+            store(y + x, load(acc + x))
+            x += VL
+    while x < ow:
+        y[x * job.ys[2]] = acc[x]
+        x += 1
+
+
+cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y, Py_ssize_t od, Py_ssize_t oh0,
+                       Py_ssize_t oh1, real *space) noexcept nogil:
+    """Output rows oh0..oh1 at depth od of one plane."""
+    cdef Py_ssize_t width = job.out[2] + 2 * VL, oh, k, z, t, iy, dz = 1 if job.adaptive else job.d[0]
+    cdef Py_ssize_t dy = 1 if job.adaptive else job.d[1], lo = job.size[1], hi = 0, n
+    cdef real *acc = space
+    cdef real *row
+    cdef real *spread = space + width
+    cdef real *rows
+    cdef bint first
+    n = 0 if job.adaptive else job.s[2] * (job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1)
+    rows = spread + n + 2 * VL
+    for oh in range(oh0, oh1):
+        if job.count[1][oh]:
+            lo = min(lo, job.first[1][oh])
+            hi = max(hi, job.first[1][oh] + (job.count[1][oh] - 1) * dy + 1)
+    # reduced rows of all depths of the window, computed once: rows[z][iy - lo]; job.rows == 0: too many to keep
+    if job.rows:
+        for z in range(job.count[0][od]):
+            for iy in range(lo, hi):
+                across(maximum, job, rows + (z * (hi - lo) + iy - lo) * width,
+                       x + (job.first[0][od] + z * dz) * job.xs[0] + iy * job.xs[1], spread)
+    for oh in range(oh0, oh1):
+        first = True
+        for z in range(job.count[0][od]):
+            for k in range(job.count[1][oh]):
+                iy = job.first[1][oh] + k * dy
+                if job.rows:
+                    row = rows + (z * (hi - lo) + iy - lo) * width
+                else:
+                    row = rows
+                    across(maximum, job, row, x + (job.first[0][od] + z * dz) * job.xs[0] + iy * job.xs[1], spread)
+                down(maximum, acc, row, job.out[2], first)
+                first = False
+        if first:
+            fill_row(acc, job.out[2], LOWEST if maximum else <real>0)
+        finish_row(job, y + od * job.ys[0] + oh * job.ys[1], acc, od, oh)
+
+
+cdef void indexed_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ssize_t od,
+                      Py_ssize_t oh) noexcept nogil:
+    """Maxima with their flat positions in the plane: of equals the first, of NaNs the last, -1 without a tap."""
+    cdef Py_ssize_t ow, z, k, i, iz, iy, ix, dz = job.d[0], dy = job.d[1], dx = job.d[2]
+    cdef const real *row
+    cdef real best, v
+    cdef int64_t at
+    if job.adaptive:
+        dz = dy = dx = 1
+    for ow in range(job.out[2]):
+        best = LOWEST
+        at = -1
+        for z in range(job.count[0][od]):
+            iz = job.first[0][od] + z * dz
+            for k in range(job.count[1][oh]):
+                iy = job.first[1][oh] + k * dy
+                row = x + iz * job.xs[0] + iy * job.xs[1]
+                for i in range(job.count[2][ow]):
+                    ix = job.first[2][ow] + i * dx
+                    v = row[ix * job.xs[2]]
+                    if v > best or isnan_(v) or at < 0:
+                        best = v
+                        at = (iz * job.size[1] + iy) * job.size[2] + ix
+        y[ow * job.ys[2]] = best
+        index[ow] = at
+
+
+cdef void run_item(PoolJob *job, Py_ssize_t item, real *space) noexcept nogil:
+    """Item = (plane, od, block of oh), the last fastest."""
+    cdef Py_ssize_t rows = max(1, job.rows), oh0 = item % job.blocks * rows, od = item // job.blocks % job.out[0]
+    cdef Py_ssize_t plane = item // (job.blocks * job.out[0]), oh1 = min(oh0 + rows, job.out[1]), oh
+    cdef const real *x = <const real *>job.x + plane // job.channels * job.xn + plane % job.channels * job.xc
+    cdef real *y = <real *>job.y + plane // job.channels * job.yn + plane % job.channels * job.yc
+    cdef int64_t *index
+    if job.indexed:
+        for oh in range(oh0, oh1):
+            index = <int64_t *>job.index + ((plane * job.out[0] + od) * job.out[1] + oh) * job.out[2]
+            indexed_row(job, x, y + od * job.ys[0] + oh * job.ys[1], index, od, oh)
+    elif job.op == 0:
+        block(True, job, x, y, od, oh0, oh1, space)
+    else:
+        block(False, job, x, y, od, oh0, oh1, space)
+
+
+cdef void run(PoolJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef Py_ssize_t item
+    cdef char *space = <char *>job.workspace
+    if job.threads <= 1 or last - first == 1:
+        for item in range(first, last):
+            run_item(job, item, <real *>space)
+    else:
+        with parallel(num_threads=job.threads):
+            for item in prange(first, last, schedule="dynamic", chunksize=4):
+                run_item(job, item, <real *>(space + threadid() * job.workspace_bytes))
+
+
+cdef PoolTable TABLE
+TABLE.lanes = VL
+TABLE.run = run
+table = PyCapsule_New(&TABLE, "cconv.pool", NULL)

@@ -1,0 +1,114 @@
+"""Builds every kernel once per instruction set and element type, from one source; the metadata is in pyproject.toml."""
+
+import os
+import platform
+import shutil
+import sys
+import tempfile
+from pathlib import Path
+
+from Cython.Build import cythonize
+from setuptools import Extension, setup
+from setuptools.command.build_ext import build_ext
+
+KERNELS = ("conv", "pool")
+DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
+X86 = platform.machine().lower() in {"x86_64", "amd64"}
+MSVC = sys.platform == "win32"
+
+# Instruction set -> (bytes of a vector, flags of GCC and Clang). AVX-512 needs more registers for its wider tile.
+ISAS = {"baseline": (16, [])}
+if X86 and not MSVC and sys.maxsize > 2**32:
+    ISAS["avx2"] = (32, ["-mavx2", "-mfma", "-mf16c"])
+    ISAS["avx512"] = (
+        64,
+        "-mavx512f -mavx512dq -mavx512bw -mavx512vl -mfma -mf16c -mprefer-vector-width=512".split(),
+    )
+if "CCONV_BUILD_ISAS" in os.environ:  # e.g. "avx2" for a quick build; baseline is always built
+    ISAS = {k: v for k, v in ISAS.items() if k == "baseline" or k in os.environ["CCONV_BUILD_ISAS"]}
+
+
+class BuildExt(build_ext):
+    """Probes OpenMP by compiling and linking, then compiles in parallel."""
+
+    def build_extensions(self):
+        flags = self.openmp_flags()
+        for ext in self.extensions:
+            if "kernels" in ext.name:
+                ext.extra_compile_args += flags[0]
+                ext.extra_link_args += flags[1]
+        super().build_extensions()
+
+    def copy_extensions_to_source(self):
+        for ext in self.extensions:  # the variants' folders are not in the source tree
+            Path(*ext.name.split(".")[:-1]).mkdir(parents=True, exist_ok=True)
+        super().copy_extensions_to_source()
+
+    def openmp_flags(self):
+        if os.environ.get("CCONV_OPENMP") == "0":
+            return [], []
+        if MSVC:
+            return ["/openmp"], []
+        candidates = [(["-fopenmp"], ["-fopenmp"])]
+        if sys.platform == "darwin":
+            candidates = [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
+        for compile_args, link_args in candidates:
+            with tempfile.TemporaryDirectory() as folder:
+                source = Path(folder, "probe.c")
+                source.write_text("#include <omp.h>\nint main(void){return omp_get_max_threads()<1;}\n")
+                try:
+                    objects = self.compiler.compile(
+                        [str(source)], output_dir=folder, extra_postargs=compile_args
+                    )
+                    self.compiler.link_executable(
+                        objects, str(Path(folder, "probe")), extra_postargs=link_args
+                    )
+                except Exception:  # any failure of the compiler means: build without threads
+                    continue
+                return compile_args, link_args
+        return [], []
+
+
+def extensions():
+    top = [Extension("cconv._run", ["cconv/_run.pyx"]), Extension("cconv._cpu", ["cconv/_cpu.pyx"])]
+    sources = [Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS]
+    translated = cythonize([*top, *sources], build_dir="build/cy", language_level=3, annotate=False)
+    result = translated[: len(top)]
+    common = ["/O2"] if MSVC else ["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-g0"]
+    for ext in result:
+        ext.include_dirs.append("cconv/kernels")
+        ext.extra_compile_args += common[:1] if MSVC else ["-O2", "-g0"]
+    for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
+        for isa, (width, flags) in ISAS.items():
+            for code, dtype in enumerate(DTYPES):
+                # The module is cconv.kernels.<isa>.<dtype>.<name>: Python finds it by the last part of the name, so one
+                # generated C file serves all; a copy a variant, because object files are named after their source.
+                folder = Path("build/cy/variants", isa, dtype)
+                folder.mkdir(parents=True, exist_ok=True)
+                copy = folder / f"{name}.c"
+                if not copy.exists() or copy.read_bytes() != Path(ext.sources[0]).read_bytes():
+                    shutil.copyfile(ext.sources[0], copy)
+                macros = [("CCONV_DTYPE", code), ("CCONV_VBYTES", width)]
+                if not MSVC:
+                    macros.append(("CYTHON_INLINE", "inline __attribute__((always_inline))"))
+                if os.environ.get("CCONV_SCALAR"):
+                    macros.append(("CCONV_SCALAR", 1))
+                result.append(
+                    Extension(
+                        f"cconv.kernels.{isa}.{dtype}.{name}",
+                        [str(copy)],
+                        include_dirs=["cconv/kernels"],
+                        define_macros=macros,
+                        extra_compile_args=common + flags,
+                        depends=["cconv/kernels/simd.h"],
+                    )
+                )
+    return result
+
+
+if __name__ == "__main__":
+    setup(
+        ext_modules=extensions(),
+        cmdclass={"build_ext": BuildExt},
+        options={"build_ext": {"parallel": os.cpu_count() or 1}},
+    )
