@@ -41,6 +41,9 @@ class ConvPlan(NamedTuple):
     t_block: int
     o_block: int
     panels: int
+    slab_at: int
+    panels_at: int
+    in_place: bool
     workspace: int  # bytes of one thread
     reason: str
 
@@ -54,6 +57,16 @@ class PoolPlan(NamedTuple):
 
 def up(a: int, b: int) -> int:
     return -(-a // b)
+
+
+def lines(size: int) -> int:
+    """Bytes rounded up to whole cache lines."""
+    return up(size, 64) * 64
+
+
+def flat(p: ConvProblem) -> bool:
+    """One spatial axis only, unpadded."""
+    return p.size[:2] == (1, 1) and p.before == (0, 0, 0)
 
 
 def slab_shape(p: ConvProblem, ss: Three, sd: Three, box: Three) -> tuple[int, int, int, int]:
@@ -131,9 +144,11 @@ def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
     boxes = tuple(up(o, b) for o, b in zip(p.out, box, strict=True))
     panels = up(box[0] * box[1] * box[2], nr) if kernel == 0 else 0
     count = c_block * t_block
-    # 8 * nr and 4 * nr of slack: whole vectors run past the ends; eight rows: rows_tile may read past the box
-    elements = c_block * channel + 8 * nr + panels * count * nr + 4 * nr
-    workspace = up((count + 8) * 8 + elements * itemsize, 64) * 64
+    # slack behind slab and panels: whole vectors run past the ends; rows_tile may read past the box
+    slab_at = lines(count * 8)
+    panels_at = slab_at + lines((c_block * channel + 8 * nr) * itemsize)
+    workspace = panels_at + lines((panels * count * nr + 4 * nr) * itemsize)
+    in_place = kernel == 0 and taps == 1 and p.out == p.size and p.stride == (1, 1, 1) and flat(p)
     o_block = max(tile_rows, L2 // 4 // (max(1, count) * itemsize))
     return ConvPlan(
         kernel,
@@ -151,6 +166,9 @@ def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
         t_block,
         o_block,
         panels,
+        slab_at,
+        panels_at,
+        in_place,
         workspace,
         reason,
     )
@@ -170,7 +188,7 @@ def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
     spread = 0
     if not p.adaptive:
         spread = p.stride[2] * (p.out[2] + (p.kernel[2] - 1) * p.dilation[2] // p.stride[2] + 1)
-    fixed = (width + spread + 4 * lanes) * itemsize
+    fixed = (2 * width + spread + 4 * lanes) * itemsize
     if indexed:
         return PoolPlan(p.out[1], 1, 64, "window by window, for the indices")
     depth = most_rows(p, 0, 1)

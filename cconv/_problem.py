@@ -90,6 +90,15 @@ def normal(p: ConvProblem) -> ConvProblem:
     )
 
 
+def flattened(p: ConvProblem) -> ConvProblem | None:
+    """An unpadded 1x1 convolution of stride 1 sees no space: one long axis instead of D, H and W, else None."""
+    one = (1, 1, 1)
+    if p.kernel != one or p.stride != one or p.before != (0, 0, 0) or p.out != p.size:
+        return None
+    line = (1, 1, p.size[0] * p.size[1] * p.size[2])
+    return p._replace(size=line, out=line)
+
+
 def axis_phases(L: int, k: int, s: int, d: int, before: int, out: int):
     """The phases of one axis of a transposed convolution: (first output, step, outputs, taps, dilation, padding).
 

@@ -9,14 +9,16 @@ import numpy as np
 
 from cconv import _cpu
 from cconv._plan import conv as plan_conv, pool as plan_pool
+from cconv._problem import flattened
 
-from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.buffer cimport (PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
+                             PyObject_GetBuffer)
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memset
+from libc.string cimport memmove, memset
 
 from cconv.kernels.job cimport ConvJob, ConvTable, PoolJob, PoolTable
 
@@ -203,11 +205,12 @@ def show_config():
 
 cdef class Workspace:
     """Reused between calls: a fresh block would pay its page faults every time. Touched only under the GIL or its lock."""
-    cdef void *data
+    cdef void *base
+    cdef char *data                     # base on the next cache line
     cdef size_t size
 
     def __dealloc__(self):
-        free(self.data)
+        free(self.base)
 
 
 cdef list idle = []
@@ -220,11 +223,12 @@ cdef Workspace take_workspace(size_t size):
     except IndexError:
         space = Workspace.__new__(Workspace)
     if space.size < size:
-        free(space.data)
+        free(space.base)
         space.size = 0
-        space.data = malloc(size)
-        if space.data == NULL:
+        space.base = malloc(size + 64)
+        if space.base == NULL:
             raise MemoryError(f"cconv: no memory for a workspace of {size} bytes")
+        space.data = <char *>space.base + (64 - <size_t>space.base % 64)
         space.size = size
     return space
 
@@ -233,6 +237,72 @@ cdef inline give_workspace(Workspace space):
     # bounded: at most four blocks stay, of at most 64 MiB each
     if len(idle) < 4 and space.size <= 64 << 20:
         idle.append(space)
+
+
+cdef class Block:
+    """Memory of a large output, kept when its array dies: a fresh block would pay its page faults again."""
+    cdef void *data
+    cdef size_t size
+
+    def __getbuffer__(self, Py_buffer *view, int flags):
+        PyBuffer_FillInfo(view, self, self.data, self.size, 0, flags)
+
+    def __dealloc__(self):
+        give_block(self.data, self.size)
+
+
+# at most 8 blocks are kept, of at most BLOCKS_MOST bytes in all
+cdef size_t BLOCK_LEAST = 1 << 20
+cdef size_t BLOCKS_MOST = 256 << 20
+cdef struct Kept:
+    void *data
+    size_t size
+cdef Kept kept[8]
+cdef int kept_count = 0
+cdef size_t kept_bytes = 0
+
+
+cdef void give_block(void *data, size_t size) noexcept:
+    global kept_count, kept_bytes
+    if data == NULL:
+        return
+    if size <= BLOCKS_MOST // 2:
+        while kept_count and (kept_count == 8 or kept_bytes + size > BLOCKS_MOST):
+            # the oldest goes
+            free(kept[0].data)
+            kept_bytes -= kept[0].size
+            kept_count -= 1
+            memmove(&kept[0], &kept[1], kept_count * sizeof(Kept))
+        kept[kept_count].data = data
+        kept[kept_count].size = size
+        kept_count += 1
+        kept_bytes += size
+    else:
+        free(data)
+
+
+cdef new_output(shape, dtype, size_t size):
+    """np.empty, with large memory taken from dead outputs of the same size."""
+    global kept_count, kept_bytes
+    cdef Block block
+    cdef int i
+    if size < BLOCK_LEAST or size > BLOCKS_MOST // 2:
+        return empty(shape, dtype)
+    for i in range(kept_count - 1, -1, -1):
+        if kept[i].size == size:
+            block = Block.__new__(Block)
+            block.data = kept[i].data
+            block.size = size
+            kept_count -= 1
+            kept_bytes -= size
+            memmove(&kept[i], &kept[i + 1], (kept_count - i) * sizeof(Kept))
+            return ndarray(shape, dtype, block)
+    block = Block.__new__(Block)
+    block.data = malloc(size)
+    if block.data == NULL:
+        raise MemoryError(f"cconv: no memory for an output of {size} bytes")
+    block.size = size
+    return ndarray(shape, dtype, block)
 
 
 cdef bint place(Py_buffer *view, Py_ssize_t itemsize, int rank, bint batched, Py_ssize_t *n, Py_ssize_t *c,
@@ -249,6 +319,23 @@ cdef bint place(Py_buffer *view, Py_ssize_t itemsize, int rank, bint batched, Py
     s[0] = s[1] = s[2] = 0
     for i in range(rank):
         s[3 - rank + i] = view.strides[lead + i] // itemsize
+    return True
+
+
+cdef bint one_line(Py_buffer *view, int rank, Py_ssize_t *s) noexcept:
+    """Whether the spatial axes can be walked as one, with a single stride (left in s[2])."""
+    cdef int i
+    cdef Py_ssize_t step = 0, length = 1
+    for i in range(view.ndim - 1, view.ndim - 1 - rank, -1):
+        if view.shape[i] == 1:
+            continue
+        if length == 1:
+            step = view.strides[i]
+        elif view.strides[i] != step * length:
+            return False
+        length *= view.shape[i]
+    s[0] = s[1] = 0
+    s[2] = step // view.itemsize
     return True
 
 
@@ -275,10 +362,11 @@ cdef class ConvPlan:
     cdef ConvJob *jobs
     cdef Py_ssize_t *offsets            # of each job's first output, in output indices (3 an axis)
     cdef int count, rank
-    cdef bint batched, transposed
+    cdef bint batched, transposed, flat
     cdef readonly object dtype, out_shape, phases, plans, weight_shape
     cdef ConvTable *table
     cdef Py_ssize_t itemsize
+    cdef size_t out_bytes
     cdef bint void_                     # nothing to compute
     cdef double work                    # multiply-adds
     cdef Py_ssize_t weight_size
@@ -310,8 +398,15 @@ cdef class ConvPlan:
         if self.jobs == NULL or self.offsets == NULL:
             raise MemoryError("cconv: no memory for a plan")
         memset(self.jobs, 0, self.count * sizeof(ConvJob))
+        line = flattened(problems[0]) if phases is None else None
+        self.flat = line is not None
+        if self.flat:
+            problems = [line]
         self.plans = [plan_conv(p, self.itemsize, self.table.lanes, self.table.rows) for p in problems]
         self.void_ = 0 in out_shape
+        self.out_bytes = self.itemsize
+        for n in out_shape:
+            self.out_bytes *= <size_t>n
         self.work = 0
         for i in range(self.count):
             job = &self.jobs[i]
@@ -329,6 +424,7 @@ cdef class ConvPlan:
                 self.offsets[6 * i + 3 + a] = phases[i].step[a] if phases is not None else 1
             job.phases, job.row, job.plane, job.channel = plan.phases, plan.row, plan.plane, plan.channel
             job.c_block, job.t_block, job.o_block, job.panels = plan.c_block, plan.t_block, plan.o_block, plan.panels
+            job.slab_at, job.panels_at, job.in_place = plan.slab_at, plan.panels_at, plan.in_place
             job.o_splits = 1
             job.workspace_bytes = plan.workspace
             self.work += (<double>p.N * p.G * p.C * p.O * p.kernel[0] * p.kernel[1] * p.kernel[2]
@@ -400,7 +496,7 @@ cdef class ConvPlan:
         cdef Py_ssize_t s[3]
         cdef Py_ssize_t ys[3]
         cdef Workspace space = None
-        y = empty(self.out_shape, self.dtype) if out is None else out
+        y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
         if self.void_:
             return y
         PyObject_GetBuffer(x, &xv, PyBUF_STRIDES)
@@ -424,6 +520,8 @@ cdef class ConvPlan:
                 if not place(&xv, self.itemsize, self.rank, self.batched, &job.xn, &job.xc, job.xs):
                     return None
                 if not place(&yv, self.itemsize, self.rank, self.batched, &job.yn, &job.yc, ys):
+                    return None
+                if self.flat and not (one_line(&xv, self.rank, job.xs) and one_line(&yv, self.rank, ys)):
                     return None
                 PyObject_GetBuffer(weights[i], &wv, PyBUF_STRIDES)
                 held = 1
@@ -497,6 +595,7 @@ cdef class PoolPlan:
     cdef readonly object dtype, out_shape, plan
     cdef PoolTable *table
     cdef Py_ssize_t itemsize
+    cdef size_t out_bytes
     cdef bint void_
     cdef double work
 
@@ -519,6 +618,9 @@ cdef class PoolPlan:
         self.table = <PoolTable *>PyCapsule_GetPointer(kernel_module(dtype, "pool").table, "cconv.pool")
         self.plan = plan_pool(p, self.itemsize, self.table.lanes, indexed)
         self.void_ = 0 in out_shape
+        self.out_bytes = self.itemsize
+        for n in out_shape:
+            self.out_bytes *= <size_t>n
         memset(job, 0, sizeof(PoolJob))
         job.op = op
         job.indexed = indexed
@@ -568,7 +670,7 @@ cdef class PoolPlan:
         cdef Py_ssize_t items, first = 0, step
         cdef double most
         cdef Workspace space = None
-        y = empty(self.out_shape, self.dtype) if out is None else out
+        y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
         if self.void_:
             return y
         job = self.job

@@ -138,65 +138,64 @@ cdef inline Py_ssize_t source(Py_ssize_t i, Py_ssize_t L, int mode) noexcept nog
 
 
 cdef inline void copy_run(real *to, const real *x, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+    """to[i] = x[i * step], no element beyond the last is touched; the last vectors overlap instead."""
     cdef Py_ssize_t i = 0
     cdef vec even, odd
-    if step == 1:
-        while i + VL <= n:
+    if step == 1 and n >= VL:
+        while i + VL < n:
             store(to + i, load(x + i))
             i += VL
-        while i < n:
-            to[i] = x[i]
-            i += 1
-    elif step == 2:
-        while i + VL < n:  # the last pair may end with the array
+        store(to + n - VL, load(x + n - VL))
+    elif step == 2 and n > VL:
+        while i + VL < n:
             load2(x + 2 * i, &even, &odd)
             store(to + i, even)
             i += VL
-        while i < n:
-            to[i] = x[2 * i]
-            i += 1
+        # one less, because a pair's second element may lie outside
+        load2(x + 2 * (n - 1 - VL), &even, &odd)
+        store(to + n - 1 - VL, even)
+        to[n - 1] = x[2 * (n - 1)]
     else:
         for i in range(n):
             to[i] = x[i * step]
 
 
-cdef void fill_row(ConvJob *job, real *to, const real *x, Py_ssize_t start) noexcept nogil:
-    """All phases of one slab row: to[r, j] is padded column (start + j*phases + r) * step - p."""
-    cdef Py_ssize_t r, j, at, a, b, hop = job.phases * job.step[2], L = job.size[2], i, n = job.slab[2]
-    for r in range(job.phases):
-        at = (start + r) * job.step[2] - job.p[2]
-        # columns a <= j < b lie inside the input
-        a = 0 if at >= 0 else min(n, (-at + hop - 1) // hop)
-        b = 0 if at >= L else min(n, (L - at + hop - 1) // hop)
-        if b < a:
-            b = a
-        for j in range(a):
-            i = source(at + j * hop, L, job.mode)
-            to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
-        copy_run(to + a, x + (at + a * hop) * job.xs[2], hop * job.xs[2], b - a)
-        for j in range(b, n):
-            i = source(at + j * hop, L, job.mode)
-            to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
-        to += n
+cdef void fill_phase(ConvJob *job, real *to, const real *x, Py_ssize_t at, Py_ssize_t a, Py_ssize_t b,
+                     Py_ssize_t n) noexcept nogil:
+    """One phase of one slab row: to[j] is column at + j*hop of the input, which holds those of a <= j < b."""
+    cdef Py_ssize_t j, i, hop = job.phases * job.step[2]
+    for j in range(a):
+        i = source(at + j * hop, job.size[2], job.mode)
+        to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
+    copy_run(to + a, x + (at + a * hop) * job.xs[2], hop * job.xs[2], b - a)
+    for j in range(b, n):
+        i = source(at + j * hop, job.size[2], job.mode)
+        to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
 
 
 cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t *start,
                     Py_ssize_t *extent) noexcept nogil:
     """Copies channels c0..c1 of the rows that the box at `start` of `extent` positions reads."""
-    cdef Py_ssize_t c, z, y, iz, iy
+    cdef Py_ssize_t c, z, y, iz, iy, r, at, a, b, hop = job.phases * job.step[2], L = job.size[2], n = job.slab[2]
     cdef Py_ssize_t nz = (extent[0] - 1) * job.ss[0] + (job.k[0] - 1) * job.sd[0] + 1
     cdef Py_ssize_t ny = (extent[1] - 1) * job.ss[1] + (job.k[1] - 1) * job.sd[1] + 1
     cdef real *to
-    for c in range(c0, c1):
-        for z in range(nz):
-            iz = source((start[0] * job.ss[0] + z) * job.step[0] - job.p[0], job.size[0], job.mode)
-            for y in range(ny):
-                iy = source((start[1] * job.ss[1] + y) * job.step[1] - job.p[1], job.size[1], job.mode)
-                to = slab + (c - c0) * job.channel + z * job.plane + y * job.row
-                if iz < 0 or iy < 0:
-                    memset(to, 0, job.row * sizeof(real))
-                else:
-                    fill_row(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], start[2] * job.ss[2])
+    for r in range(job.phases):
+        at = (start[2] * job.ss[2] + r) * job.step[2] - job.p[2]
+        # columns a <= j < b lie inside the input; the same for every row
+        a = 0 if at >= 0 else min(n, (-at + hop - 1) // hop)
+        b = max(a, 0 if at >= L else min(n, (L - at + hop - 1) // hop))
+        for c in range(c0, c1):
+            for z in range(nz):
+                iz = source((start[0] * job.ss[0] + z) * job.step[0] - job.p[0], job.size[0], job.mode)
+                to = slab + (c - c0) * job.channel + z * job.plane + r * n
+                for y in range(ny):
+                    iy = source((start[1] * job.ss[1] + y) * job.step[1] - job.p[1], job.size[1], job.mode)
+                    if iz < 0 or iy < 0:
+                        memset(to, 0, n * sizeof(real))
+                    else:
+                        fill_phase(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], at, a, b, n)
+                    to += job.row
 
 
 cdef Py_ssize_t tap_offsets(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, Py_ssize_t t0,
@@ -251,6 +250,13 @@ cdef void pack_panel(real *to, const real *slab, const Py_ssize_t *off, Py_ssize
     cdef int r
     cdef const real *p
     cdef const real *q
+    if n == 1 and runs[0].length < NR:
+        # exactly the run: without a slab the input itself is read, which has no slack
+        p = slab + runs[0].slab
+        for k in range(count):
+            for r in range(runs[0].length):
+                to[k * NR + r] = p[off[k] + r]
+        return
     if n == 1:
         p = slab + runs[0].slab
         for k in range(count):
@@ -489,9 +495,12 @@ cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogi
             taps_row(job, x, w + o * K, bias[o] if bias != NULL else <real>0,
                      y + o * job.yc + start[0] * job.ys[0] + start[1] * job.ys[1], start[0], start[1])
         return
+    # every part starts a cache line: the offsets and the slab are padded to whole lines by the plan
     cdef Py_ssize_t *off = <Py_ssize_t *>workspace
-    cdef real *slab = <real *>(off + job.c_block * job.t_block + 8)
-    cdef real *panels = slab + job.c_block * job.channel + 8 * NR
+    cdef real *slab = <real *>(workspace + job.slab_at)
+    cdef real *panels = <real *>(workspace + job.panels_at)
+    cdef const real *from_
+    cdef bint in_place = job.in_place and job.xs[2] == 1
     cdef real *to
     cdef Py_ssize_t tiles = (job.O + MR - 1) // MR
     cdef bint first = True
@@ -500,11 +509,20 @@ cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogi
     c0 = 0
     while True:
         c1 = min(c0 + job.c_block, job.C)
-        fill_slab(job, slab, x, c0, c1, start, extent)
+        if in_place:
+            from_ = x + c0 * job.xc + start[2]
+        else:
+            fill_slab(job, slab, x, c0, c1, start, extent)
+            from_ = slab
         t0 = 0
         while True:
             t1 = min(t0 + job.t_block, taps)
-            count = tap_offsets(job, off, c1 - c0, t0, t1)
+            if in_place:
+                count = c1 - c0
+                for q in range(count):
+                    off[q] = q * job.xc
+            else:
+                count = tap_offsets(job, off, c1 - c0, t0, t1)
             if job.kernel == 1:
                 rows_block(job, w, bias, y, slab, off, count, c0 * taps + t0, first, start, extent)
             else:
@@ -512,7 +530,7 @@ cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogi
                 to = panels
                 while q < positions:
                     runs_n = panel_runs(job, runs, q, min(q + NR, positions), start, extent)
-                    pack_panel(to, slab, off, count, runs, runs_n)
+                    pack_panel(to, from_, off, count, runs, runs_n)
                     to += count * NR
                     q += NR
                 gemm_block(job, w, bias, y, panels, count, c0 * taps + t0, first, tiles * split // job.o_splits,

@@ -36,6 +36,8 @@ cdef struct ConvJob:
     Py_ssize_t t_block              # taps of one k block (all of them unless c_block == 1)
     Py_ssize_t o_block              # output channels whose weights stay in L2
     Py_ssize_t o_splits             # output channels are also split between items
+    Py_ssize_t slab_at, panels_at   # byte offsets in the workspace
+    int in_place                    # one tap, no padding, stride 1: panels are packed from the input itself
     Py_ssize_t panels               # packed panels of one item (0: not packed)
 
 cdef struct PoolJob:

@@ -140,19 +140,16 @@ cdef inline void fill_row(real *to, Py_ssize_t n, real v) noexcept nogil:
         to[i] = v
 
 
-cdef void finish_row(PoolJob *job, real *y, real *acc, Py_ssize_t od, Py_ssize_t oh) noexcept nogil:
-    """acc -> y, divided for averages."""
+cdef void finish_row(PoolJob *job, real *y, real *acc, const real *widths, Py_ssize_t od, Py_ssize_t oh) noexcept nogil:
+    """acc -> y, divided for averages; widths[ow] is the divisor's factor along W."""
     cdef Py_ssize_t x = 0, ow = job.out[2]
-    cdef real part
+    cdef vec part
     if job.op == 2:
-        if job.divide != 0:
-            for x in range(ow):
-                acc[x] = acc[x] / <real>job.divide
-        else:
-            part = <real>(job.divisor[0][od] * job.divisor[1][oh])
-            for x in range(ow):
-                acc[x] = acc[x] / (part * <real>job.divisor[2][x])
-    x = 0
+        part = set1(<real>job.divide if job.divide != 0 else <real>(job.divisor[0][od] * job.divisor[1][oh]))
+        while x < ow:
+            store(acc + x, load(acc + x) / (part * load(widths + x)))
+            x += VL
+        x = 0
     if job.ys[2] == 1:
         while x + VL <= ow:
             store(y + x, load(acc + x))
@@ -169,11 +166,15 @@ cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y,
     cdef Py_ssize_t dy = 1 if job.adaptive else job.d[1], lo = job.size[1], hi = 0, n
     cdef real *acc = space
     cdef real *row
-    cdef real *spread = space + width
+    cdef real *widths = space + width
+    cdef real *spread = widths + width
     cdef real *rows
     cdef bint first
     n = 0 if job.adaptive else job.s[2] * (job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1)
     rows = spread + n + 2 * VL
+    if job.op == 2:
+        for oh in range(width):
+            widths[oh] = <real>job.divisor[2][oh] if oh < job.out[2] and job.divide == 0 else <real>1
     for oh in range(oh0, oh1):
         if job.count[1][oh]:
             lo = min(lo, job.first[1][oh])
@@ -198,7 +199,7 @@ cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y,
                 first = False
         if first:
             fill_row(acc, job.out[2], LOWEST if maximum else <real>0)
-        finish_row(job, y + od * job.ys[0] + oh * job.ys[1], acc, od, oh)
+        finish_row(job, y + od * job.ys[0] + oh * job.ys[1], acc, widths, od, oh)
 
 
 cdef void indexed_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ssize_t od,
