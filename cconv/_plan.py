@@ -109,7 +109,7 @@ def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
     else:
         blocks = up(p.C * taps, k_most + k_most // 4)
         c_block, t_block = max(1, min(p.C, up(p.C, blocks))), max(1, taps)
-    wanted = 12 * nr
+    wanted = 24 * nr
     if rows:
         # taller boxes: rows shared by neighbouring outputs are copied once. The slab still fits L1 or L2.
         c_block, t_block = max(1, min(p.C, 4096 // max(1, taps))), max(1, min(taps, 4096))

@@ -173,6 +173,35 @@ cdef void fill_phase(ConvJob *job, real *to, const real *x, Py_ssize_t at, Py_ss
         to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
 
 
+cdef void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
+    """Both phases of one row for stride 2 in one sweep; to[n:] is the second, whose columns stand at at + 1 + 2j."""
+    cdef Py_ssize_t n = job.slab[2], L = job.size[2], j, i, a, b
+    cdef vec even, odd
+    # pairs a <= j < b lie inside the input with both columns
+    a = 0 if at >= 0 else min(n, (-at + 1) // 2)
+    b = max(a, min(n, (L - at) // 2 if at < L else 0))
+    j = 0
+    while j < n:
+        if j == a and b - a >= VL:
+            while j + VL <= b:
+                load2(x + at + 2 * j, &even, &odd)
+                store(to + j, even)
+                store(to + n + j, odd)
+                j += VL
+            if j < b:
+                load2(x + at + 2 * (b - VL), &even, &odd)
+                store(to + b - VL, even)
+                store(to + n + b - VL, odd)
+                j = b
+            if j >= n:
+                break
+        i = source(at + 2 * j, L, job.mode)
+        to[j] = x[i] if i >= 0 else <real>0
+        i = source(at + 1 + 2 * j, L, job.mode)
+        to[n + j] = x[i] if i >= 0 else <real>0
+        j += 1
+
+
 cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t *start,
                     Py_ssize_t *extent) noexcept nogil:
     """Copies channels c0..c1 of the rows that the box at `start` of `extent` positions reads."""
@@ -180,7 +209,8 @@ cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_s
     cdef Py_ssize_t nz = (extent[0] - 1) * job.ss[0] + (job.k[0] - 1) * job.sd[0] + 1
     cdef Py_ssize_t ny = (extent[1] - 1) * job.ss[1] + (job.k[1] - 1) * job.sd[1] + 1
     cdef real *to
-    for r in range(job.phases):
+    cdef bint pair = hop == 2 and job.phases == 2 and job.xs[2] == 1
+    for r in range(1 if pair else job.phases):
         at = (start[2] * job.ss[2] + r) * job.step[2] - job.p[2]
         # columns a <= j < b lie inside the input; the same for every row
         a = 0 if at >= 0 else min(n, (-at + hop - 1) // hop)
@@ -192,7 +222,9 @@ cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_s
                 for y in range(ny):
                     iy = source((start[1] * job.ss[1] + y) * job.step[1] - job.p[1], job.size[1], job.mode)
                     if iz < 0 or iy < 0:
-                        memset(to, 0, n * sizeof(real))
+                        memset(to, 0, (2 * n if pair else n) * sizeof(real))
+                    elif pair:
+                        fill_pair(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], at)
                     else:
                         fill_phase(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], at, a, b, n)
                     to += job.row
