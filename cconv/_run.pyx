@@ -556,17 +556,19 @@ cdef class ConvPlan:
 
 
 cdef int job_threads(ConvJob *job, double work) except 0:
-    """Threads that pay: each should have some 100 us of work."""
+    """Threads that pay: each should have some 20 us of work. Sets o_splits."""
     cdef Py_ssize_t items = job.N * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
-    cdef Py_ssize_t tiles = max(1, job.O // 6)
-    cdef double most = work / 4e6
+    cdef Py_ssize_t tiles = max(1, job.O // 6), splits = 1
+    cdef double most = work / (5e5 if job.kernel == 1 else 1.5e6)
     cdef int n = thread_limit()
     if n > most:
         n = max(1, <int>most)
-    if job.kernel == 0 and n > 1 and items < 4 * n:
-        # too few boxes to share out: the output channels are split too, each split packing its own panels
-        job.o_splits = min(tiles, (4 * n + items - 1) // items)
-        items *= job.o_splits
+    if job.kernel == 0 and n > 1:
+        # too few boxes to share out evenly: the output channels are split too, each split packing its own panels
+        while splits < tiles and items * splits < 4 * n and items * splits % n:
+            splits += 1
+        job.o_splits = splits
+        items *= splits
     return <int>max(<Py_ssize_t>1, min(<Py_ssize_t>n, items))
 
 
@@ -780,9 +782,10 @@ cdef class Operation:
                                 or not out.flags.writeable):
             return self.slow(args, None)
         if self.arrays == 3:
-            if (<ConvPlan>plan).transposed or not w.flags.c_contiguous:
+            if not w.flags.c_contiguous:
                 return self.slow(args, None)
-            y = (<ConvPlan>plan).run(x, (w,), bias, out, False)
+            parts = (<ConvPlan>plan).split_weight(w) if (<ConvPlan>plan).transposed else (w,)
+            y = (<ConvPlan>plan).run(x, parts, bias, out, False)
         else:
             y = (<PoolPlan>plan).run(x, out, None)
         if y is None:
