@@ -186,9 +186,17 @@ def algorithm(name: str, value) -> str:
         raise ValueError(
             f"{name}: algorithm must be one of {', '.join(ALGORITHMS)}, got {describe(value)}"
         )
-    if value in ("winograd", "fft"):
-        raise ValueError(f"{name}: algorithm={value!r} cannot serve this convolution")
+    if value == "fft":
+        raise ValueError(f"{name}: algorithm='fft' cannot serve this convolution")
     return value
+
+
+def served(name: str, value, plan) -> None:
+    if value == "winograd" and not plan.uses_winograd():
+        raise ValueError(
+            f"{name}: algorithm='winograd' cannot serve this convolution: it needs float weights with "
+            f"3 taps along W, 1 or 3 along H, and stride 1"
+        )
 
 
 def padding_mode(name: str, value, before, after, size) -> int:

@@ -43,7 +43,7 @@ def to_result(y, dtype, out):
 # ---------------------------------------------------------------- convolution
 
 
-def make_conv(name, rank, shape, weight_shape, dtype, params):
+def make_conv(name, rank, shape, weight_shape, dtype, params, packed=False):
     """A ConvPlan for arrays of these shapes, computed in `dtype`."""
     stride, padding, dilation, groups, padding_mode, algorithm = params
     _args.algorithm(name, algorithm)
@@ -74,10 +74,14 @@ def make_conv(name, rank, shape, weight_shape, dtype, params):
         _args.three(after, 0),
         mode,
     )
-    return _run.ConvPlan(dtype, rank, batched, out_shape, weight_shape, [problem], None)
+    plan = _run.ConvPlan(
+        dtype, rank, batched, out_shape, weight_shape, problem, None, algorithm, packed
+    )
+    _args.served(name, algorithm, plan)
+    return plan
 
 
-def make_transposed(name, rank, shape, weight_shape, dtype, params):
+def make_transposed(name, rank, shape, weight_shape, dtype, params, packed=False):
     """The same for a transposed convolution: one problem a phase."""
     stride, padding, extra, groups, dilation, algorithm = params
     _args.algorithm(name, algorithm)
@@ -109,9 +113,12 @@ def make_transposed(name, rank, shape, weight_shape, dtype, params):
         none,
         0,
     )
-    phases = _problem.transposed_phases(whole, _args.three(before, 0), _args.three(out, 1))
-    problems = [phase.problem for phase in phases]
-    return _run.ConvPlan(dtype, rank, batched, out_shape, weight_shape, problems, phases)
+    parts = _problem.transposed_phases(whole, _args.three(before, 0), _args.three(out, 1))
+    plan = _run.ConvPlan(
+        dtype, rank, batched, out_shape, weight_shape, whole, parts, algorithm, packed
+    )
+    _args.served(name, algorithm, plan)
+    return plan
 
 
 def double_input(x, groups, rank):
@@ -197,8 +204,8 @@ class ConvCall:
             run_conv(plan, as_kind(x, inner), as_kind(weight, inner), b, None), dtype, out
         )
 
-    def plan(self, shape, weight_shape, inner, params):
-        return self.make(self.name, self.rank, shape, weight_shape, inner, params)
+    def plan(self, shape, weight_shape, inner, params, packed=False):
+        return self.make(self.name, self.rank, shape, weight_shape, inner, params, packed)
 
     def complex(self, x, weight, bias, params, out, dtype, inner):
         groups, rank = params[3], self.rank

@@ -1,7 +1,7 @@
-"""`python -m cconv demo`: a photograph through filters, pools and a small network, on one contact sheet.
+"""`python -m cconv demo`: a photograph through filters, pools and a small network.
 
-Each step returns the panels of one row of the sheet. A panel is a title and a picture; the pictures are what cconv
-returned, moved to (H, W) or (H, W, 3) and to the range 0..1 at most.
+Each step returns one row of the contact sheet. A panel of it is a title and a picture: what cconv
+returned, moved to (H, W) or (H, W, 3).
 """
 
 from __future__ import annotations
@@ -37,6 +37,11 @@ class Panel:
     cmap: str = "gray"
     limits: tuple[float, float] = (0.0, 1.0)
     numbers: bool = False
+
+    @property
+    def aspect(self) -> float:
+        """Height over width."""
+        return self.picture.shape[0] / self.picture.shape[1]
 
 
 @dataclass
@@ -105,13 +110,13 @@ def load(path: str | None) -> tuple[str, Array]:
 def rgb(image: Any) -> Array:
     """Pillow's image as (H, W, 3) in 0..1; transparent parts become white."""
     if image.mode[0] in "IF":  # 16-bit, 32-bit and float grey values: convert() would clip them
-        grey = np.asarray(image, np.float32)
-        low, high = float(grey.min()), float(grey.max())
-        grey = (grey - low) / max(high - low, 1e-12)
+        grey: Array = np.asarray(image, np.float32)
+        grey = grey - grey.min()
+        grey /= max(float(grey.max()), 1e-12)
         return np.repeat(grey[..., np.newaxis], 3, axis=2)
-    rgba = np.asarray(image.convert("RGBA"), np.float32) / 255
-    colour, alpha = rgba[..., :3], rgba[..., 3:]
-    return colour * alpha + (1 - alpha)
+    rgba: Array = np.asarray(image.convert("RGBA"), np.float32) / np.float32(255)
+    alpha = rgba[..., 3:]
+    return rgba[..., :3] * alpha + (1 - alpha)
 
 
 def check_output(path: str) -> None:
@@ -147,13 +152,15 @@ def shape_of(array: Array) -> str:
 
 def colour(array: Array) -> Array:
     """(1, 3, H, W) as an (H, W, 3) picture."""
-    return np.clip(array[0].transpose(1, 2, 0), 0, 1)
+    result: Array = np.clip(array[0].transpose(1, 2, 0), 0, 1)
+    return result
 
 
 def spread(array: Array) -> Array:
     """One map with its 1st to 99th percentile spread over 0..1."""
     low, high = np.percentile(array, [1, 99])
-    return np.clip((array - low) / max(float(high - low), 1e-12), 0, 1).astype(np.float32)
+    result: Array = np.clip((array - low) / max(float(high - low), 1e-12), 0, 1).astype(np.float32)
+    return result
 
 
 def mosaic(maps: Array, columns: int) -> Array:
@@ -181,16 +188,16 @@ def shapes(photo: Array, grey: Array) -> Row:
     half = cconv.Conv2d(1, 64, 3, stride=2, rng=0)
     pool = cconv.MaxPool2d(2, 2)
     y = timed("Conv2d(1, 64, 3, padding=1)", same, x)
+    p = timed("then MaxPool2d(2, 2)", pool, y)
     z = timed("Conv2d(1, 64, 3, stride=2)", half, x)
-    p = timed("MaxPool2d(2, 2)", pool, y)
     return Row(
         "Shapes: padding keeps the size, a stride or a pool divides it",
         [
             Panel(f"photograph\n{shape_of(photo)}", colour(photo)),
             Panel(f"input\n{shape_of(x)}", spread(x[0, 0])),
             Panel(f"Conv2d(1, 64, 3, padding=1)\n{shape_of(y)}", mosaic(y[0], 8), "viridis"),
+            Panel(f"→ then MaxPool2d(2, 2)\n{shape_of(p)}", mosaic(p[0], 8), "viridis"),
             Panel(f"Conv2d(1, 64, 3, stride=2)\n{shape_of(z)}", mosaic(z[0], 8), "viridis"),
-            Panel(f"then MaxPool2d(2, 2)\n{shape_of(p)}", mosaic(p[0], 8), "viridis"),
         ],
     )
 
@@ -228,8 +235,18 @@ def filters(photo: Array, grey: Array) -> Row:
         [
             Panel("blur\n15 × 15 Gaussian", colour(blurred)),
             Panel("sharpen\n3 × 3", colour(sharp)),
-            Panel("Sobel, left to right\nbrighter: red, darker: blue", edges[0, 0], "RdBu_r", (-limit, limit)),
-            Panel("Sobel, top to bottom\nbrighter: red, darker: blue", edges[0, 1], "RdBu_r", (-limit, limit)),
+            Panel(
+                "Sobel, left to right\nbrighter: red, darker: blue",
+                edges[0, 0],
+                "RdBu_r",
+                (-limit, limit),
+            ),
+            Panel(
+                "Sobel, top to bottom\nbrighter: red, darker: blue",
+                edges[0, 1],
+                "RdBu_r",
+                (-limit, limit),
+            ),
             Panel("edge strength\nlength of the two", spread(strength), "gray_r"),
         ],
     )
@@ -286,7 +303,12 @@ def stack(photo: Array) -> Row:
     two = timed("max_pool2d(x, 4)", cconv.max_pool2d, one, 4)
     three = relu(timed("conv2d: 8 mixtures, 5x5", cconv.conv2d, two, mix, padding=2))
     four = timed("avg_pool2d(x, 4)", cconv.avg_pool2d, three, 4)
-    steps = {"conv2d 9 × 9, ReLU": one, "max_pool2d 4": two, "conv2d 5 × 5, ReLU": three, "avg_pool2d 4": four}
+    steps = {
+        "conv2d 9 × 9, ReLU": one,
+        "max_pool2d 4": two,
+        "conv2d 5 × 5, ReLU": three,
+        "avg_pool2d 4": four,
+    }
     panels = [Panel(f"photograph\n{shape_of(photo)}", colour(photo))]
     for title, maps in steps.items():
         panels.append(Panel(f"→ {title}\n{shape_of(maps)}", mosaic(maps[0, :4], 2), "magma"))
@@ -297,24 +319,30 @@ def stack(photo: Array) -> Row:
 
 
 def draw(name: str, rows: list[Row], path: str) -> None:
-    """Write the contact sheet."""
+    """Write the contact sheet; lengths are in inches, the rows are as high as their pictures."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
+    side, gap, head, top = 3.1, 0.2, 1.0, 0.75  # head: a row's heading and its panels' titles
     columns = max(len(row.panels) for row in rows)
-    figure = Figure(figsize=(3.3 * columns, 3.95 * len(rows) + 0.5), dpi=100, layout="constrained")
+    heights = [max(side * min(1.0, panel.aspect) for panel in row.panels) for row in rows]
+    width = columns * (side + gap) + gap
+    height = top + sum(heights) + len(rows) * (head + gap)
+    figure = Figure(figsize=(width, height), dpi=100, facecolor="white")
     canvas = FigureCanvasAgg(figure)
     config = cconv.show_config()
-    figure.suptitle(
-        f"cconv {cconv.__version__} on {name}   ({config['isa']}, {config['threads']} threads)",
-        fontsize=17,
-        fontweight="bold",
-    )
-    strips = figure.subfigures(len(rows), 1, hspace=0.04, squeeze=False)[:, 0]
-    for strip, row in zip(strips, rows, strict=True):
-        strip.suptitle(row.heading, x=0.008, ha="left", fontsize=14, fontweight="bold")
-        for axes, panel in zip(strip.subplots(1, columns), row.panels, strict=True):
-            draw_panel(axes, panel)
+    title = f"cconv {cconv.__version__} on {name}   ({config['isa']}, threads: {config['threads']})"
+    figure.text(0.5, 1 - 0.45 / height, title, ha="center", fontsize=17, fontweight="bold")
+    y = height - top
+    for row, picture in zip(rows, heights, strict=True):
+        y -= head + picture
+        heading = (y + picture + 0.68) / height
+        figure.text(gap / width, heading, row.heading, fontsize=14, fontweight="bold")
+        for i, panel in enumerate(row.panels):
+            left = gap + i * (side + gap)
+            box = (left / width, y / height, side / width, picture / height)
+            draw_panel(figure.add_axes(box, anchor="N"), panel)
+        y -= gap
     try:
         canvas.print_figure(path, format="png")
     except OSError as error:
@@ -324,7 +352,7 @@ def draw(name: str, rows: list[Row], path: str) -> None:
 def draw_panel(axes: Any, panel: Panel) -> None:
     """Draw one picture, its title and, if asked for, its values."""
     low, high = panel.limits
-    small = max(panel.picture.shape[:2]) < 100  # keep such pixels square and sharp
+    small = max(panel.picture.shape[:2]) < 200  # keep such pixels square and sharp
     axes.imshow(
         panel.picture,
         cmap=panel.cmap,
@@ -359,13 +387,14 @@ def run(image: str | None, output: str) -> None:
     name, photo = load(image)
     grey = cconv.conv2d(photo, LUMINANCE.reshape(1, 3, 1, 1))
     print(f"{name}: {photo.shape[3]} x {photo.shape[2]} pixels, as an array {photo.shape}")
+    steps: dict[str, Callable[[], Row]] = {
+        "Shapes": lambda: shapes(photo, grey),
+        "Filters": lambda: filters(photo, grey),
+        "Pooling": lambda: pooling(photo, grey),
+        "Two stages": lambda: stack(photo),
+    }
     rows = []
-    for heading, step in (
-        ("Shapes", lambda: shapes(photo, grey)),
-        ("Filters", lambda: filters(photo, grey)),
-        ("Pooling", lambda: pooling(photo, grey)),
-        ("Two stages", lambda: stack(photo)),
-    ):
+    for heading, step in steps.items():
         print(heading)
         rows.append(step())
     draw(name, rows, output)

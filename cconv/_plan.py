@@ -3,6 +3,10 @@
 The choice, in order (None of it depends on the batch or the number of threads, so a sample has the same bits alone):
 
 rows  up to ROWS_CHANNELS output channels a group: packing panels would cost as much as multiplying them.
+winograd  undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1 with at least WINOGRAD_TERMS channels times taps along
+      D, where the cost model of `winograd` says that it is faster. Fewer terms would break the promise that no
+      default algorithm has more than 4 times the rms error of sequential summation. A dilated layer is planned as the
+      undilated ones that it interleaves.
 gemm  everything else: an implicit GEMM on the register tile.
 taps  when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
 
@@ -20,7 +24,10 @@ L1 = 32 * 1024
 L2 = 512 * 1024
 SLAB_MOST = 16 * 2**20  # bytes; with the panels below the promised 32 MiB a thread
 ROWS_CHANNELS = 3
-KERNELS = ("gemm", "rows", "taps")
+WINOGRAD_TERMS = 32
+WINOGRAD_BLOCK = 2**20
+WINOGRAD_MOST = 24 * 2**20  # bytes of transformed weights that a call without prepack may hold
+KERNELS = ("gemm", "rows", "taps", "winograd")
 
 
 class ConvPlan(NamedTuple):
@@ -41,6 +48,7 @@ class ConvPlan(NamedTuple):
     t_block: int
     o_block: int
     panels: int
+    tiles: Three
     slab_at: int
     panels_at: int
     in_place: bool
@@ -88,6 +96,65 @@ def choose_box(p: ConvProblem, ss: Three, sd: Three, lanes: int, wanted: int) ->
         height = up(oh, up(oh, height))
     depth = max(1, min(od, wanted // (width * height))) if width == ow and height == oh else 1
     return depth, height, width
+
+
+def winograd_fits(p: ConvProblem, itemsize: int, packed: bool) -> bool:
+    """Whether the Winograd kernel can compute this at all, within the promised memory."""
+    terms = p.C * p.kernel[0]
+    return (
+        p.kernel[2] == 3
+        and p.kernel[1] in (1, 3)
+        and p.stride == (1, 1, 1)
+        and p.dilation == (1, 1, 1)
+        and 0 not in p.size
+        and 36 * 32 * itemsize * (terms + p.O) <= WINOGRAD_MOST
+        and (packed or 36 * itemsize * terms * p.O * p.G <= WINOGRAD_MOST)
+    )
+
+
+def winograd_pays(p: ConvProblem, lanes: int, packed: bool) -> bool:
+    """Cycles of one sample, roughly: 2 vectors of multiply-adds a cycle; transforms and weights as measured."""
+    if p.C * p.kernel[0] < WINOGRAD_TERMS or p.O < 8:
+        return False
+    high, positions = (4, 36) if p.kernel[1] == 3 else (1, 6)
+    nr, pairs = 2 * lanes, p.C * p.kernel[0] * p.O
+    tiles = p.out[0] * up(p.out[1], high) * up(p.out[2], 4)
+    panels = up(tiles, nr)
+    cost = panels * (positions * pairs + 20 * positions * (p.C * p.kernel[0] + p.O))
+    cost += positions * pairs * (0.4 if packed else 4)
+    space = p.out[0] * p.out[1] * p.out[2]
+    direct = up(space, nr) * p.kernel[1] * 3 * (pairs + 8 * p.C * p.kernel[0])
+    direct += p.kernel[1] * 3 * pairs * 0.4
+    return cost < 0.95 * direct
+
+
+def winograd(p: ConvProblem, itemsize: int, lanes: int) -> ConvPlan:
+    """Panels of tiles an item: transformed input and products of about WINOGRAD_BLOCK bytes."""
+    high, positions = (4, 36) if p.kernel[1] == 3 else (1, 6)
+    nr, terms = 2 * lanes, p.C * p.kernel[0]
+    tiles = (1, up(p.out[1], high), up(p.out[2], 4))
+    total = max(1, up(p.N * p.out[0] * tiles[1] * tiles[2], nr))
+    each = positions * nr * itemsize * (terms + p.O)
+    panels = max(1, min(8, WINOGRAD_BLOCK // each))
+    blocks = up(total, panels)
+    panels = up(total, blocks)
+    slab_at = lines((36 * (nr + lanes) + 8 * lanes + 4 * nr + 8 * lanes + 64) * itemsize)
+    panels_at = slab_at + lines(positions * (panels * terms * nr * itemsize + 64))
+    workspace = panels_at + lines(positions * (panels * p.O * nr * itemsize + 64))
+    none, one = (0, 0, 0), (1, 1, 1)
+    reason = f"Winograd F({high}x4, {p.kernel[1]}x3): {positions} products a tile for {high * 4 * p.kernel[1] * 3}"
+    return ConvPlan(
+        3, one, one, one, (panels * nr, high, 4), (blocks, 1, 1), none, 1, 0, 0, 0, terms, positions, p.O,
+        panels, tiles, slab_at, panels_at, False, workspace, reason,
+    )  # fmt: skip
+
+
+def choose(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int, algorithm: str, packed: bool) -> ConvPlan:
+    """The plan of a convolution for an algorithm: "direct", "winograd", or "auto"."""
+    if algorithm == "winograd" or (algorithm == "auto" and winograd_pays(p, lanes, packed)):
+        if winograd_fits(p, itemsize, packed):
+            return winograd(p, itemsize, lanes)
+    return conv(p, itemsize, lanes, tile_rows)
 
 
 def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
@@ -166,6 +233,7 @@ def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
         t_block,
         o_block,
         panels,
+        (0, 0, 0),
         slab_at,
         panels_at,
         in_place,

@@ -52,7 +52,7 @@ class Prepacked:
         if not all(a.dtype == inner and a.dtype.isnative for a in arrays):
             return call((x, weight, bias, *params[:5], out, params[5]), None)
         _args.conv_input(call.name, call.rank, x, weight.shape, params[3], call.transposed)
-        plan = call.plan(x.shape, weight.shape, inner, params)
+        plan = call.plan(x.shape, weight.shape, inner, params, True)
         _args.output(call.name, out, dtype, plan.out_shape)
         packed = self._fast.packed(plan, weight)
         self._fast.keep(x.shape, x.dtype, plan, packed, bias)
@@ -118,9 +118,9 @@ def explain_conv(name, rank, values) -> Explanation:
 
     return Explanation(
         function=name,
-        algorithm="direct",
+        algorithm="winograd" if plan.uses_winograd() else "direct",
         kernel=KERNELS[used.kernel],
-        reason=used.reason + (f"; {len(plans)} phases" if transposed else ""),
+        reason=used.reason + (f"; in {len(plans)} parts" if len(plans) > 1 else ""),
         tile=plan.tile() if used.kernel == 0 else None,
         box=used.box,
         workspace=max(p.workspace * t for p, t in zip(plans, threads, strict=True)),

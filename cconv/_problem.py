@@ -30,13 +30,15 @@ class ConvProblem(NamedTuple):
     mode: int
 
 
-class Phase(NamedTuple):
-    """One of the dense stride-1 convolutions that a transposed convolution consists of."""
+class Part(NamedTuple):
+    """One of the dense stride-1 convolutions that a transposed or a dilated convolution consists of."""
 
-    taps: tuple[range, range, range]  # kernel positions that it uses, an axis
-    first: Three  # its first output and, below, the step between its outputs
-    step: Three
     problem: ConvProblem
+    first: Three  # its first output and the step between its outputs, in those of the whole
+    step: Three
+    x_first: Three = (0, 0, 0)  # the same of its inputs
+    x_step: Three = (1, 1, 1)
+    taps: tuple[range, range, range] | None = None  # kernel positions that it uses; None: all, not reversed
 
 
 class PoolProblem(NamedTuple):
@@ -99,6 +101,28 @@ def flattened(p: ConvProblem) -> ConvProblem | None:
     return p._replace(size=line, out=line)
 
 
+def interleaved(p: ConvProblem) -> list[Part]:
+    """A dilated stride-1 convolution with zero padding as d undilated ones an axis, on every d-th input.
+
+    Outputs r, r + d, ... read the inputs r - before + d*(j + k): every d-th one from e = (r - before) mod d.
+    """
+    parts = []
+    axes = []
+    for L, d, before, out in zip(p.size, p.dilation, p.before, p.out, strict=True):
+        axis = []
+        for r in range(min(d, out)):
+            f, e = divmod(r - before, d)
+            axis.append((r, len(range(r, out, d)), e, max(0, -(-(L - e) // d)), -f))
+        axes.append(axis)
+    for z in axes[0]:
+        for y in axes[1]:
+            for x in axes[2]:
+                first, out, x_first, size, before = zip(z, y, x, strict=True)
+                sub = p._replace(size=size, out=out, before=before, dilation=(1, 1, 1))
+                parts.append(Part(sub, first, p.dilation, x_first, p.dilation))
+    return parts
+
+
 def axis_phases(L: int, k: int, s: int, d: int, before: int, out: int):
     """The phases of one axis of a transposed convolution: (first output, step, outputs, taps, dilation, padding).
 
@@ -122,7 +146,7 @@ def axis_phases(L: int, k: int, s: int, d: int, before: int, out: int):
         yield first, s, count, taps, (d // g if len(taps) > 1 else 1), -lowest
 
 
-def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Phase]:
+def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Part]:
     """p gives N, G, C, O (of the transposed operation), size, kernel, stride and dilation."""
     axes = [
         list(axis_phases(L, k, s, d, b, o))
@@ -139,7 +163,7 @@ def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Phase]:
                 problem = ConvProblem(
                     p.N, p.G, p.C, p.O, p.size, kernel, (1, 1, 1), dilation, pad, count, 0
                 )
-                phases.append(Phase(taps, first, step, problem))
+                phases.append(Part(problem, first, step, taps=taps))
     return phases
 
 

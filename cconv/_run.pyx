@@ -8,8 +8,8 @@ import threading
 import numpy as np
 
 from cconv import _cpu
-from cconv._plan import conv as plan_conv, pool as plan_pool
-from cconv._problem import flattened
+from cconv._plan import choose as plan_conv, pool as plan_pool, winograd_fits, winograd_pays
+from cconv._problem import Part, flattened, interleaved
 
 from cpython.buffer cimport (PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
                              PyObject_GetBuffer)
@@ -50,6 +50,7 @@ def choose_isa(wanted):
     return wanted
 
 
+winograd_allowed = os.environ.get("CCONV_WINOGRAD", "1") != "0"
 isa = choose_isa(os.environ.get("CCONV_ISA"))
 modules = {}
 
@@ -360,11 +361,12 @@ cdef bint overlap(Py_buffer *a, Py_buffer *b) noexcept:
 cdef class ConvPlan:
     """Everything about a convolution of given shapes, validated, planned and ready: run() only fills in pointers."""
     cdef ConvJob *jobs
-    cdef Py_ssize_t *offsets            # of each job's first output, in output indices (3 an axis)
+    cdef Py_ssize_t *offsets            # of each job: first output, step, first input, step; 3 axes each
     cdef int count, rank
     cdef bint batched, transposed, flat
-    cdef readonly object dtype, out_shape, phases, plans, weight_shape
+    cdef readonly object dtype, out_shape, parts, plans, weight_shape
     cdef ConvTable *table
+    cdef ConvTable *winograd
     cdef Py_ssize_t itemsize
     cdef size_t out_bytes
     cdef bint void_                     # nothing to compute
@@ -379,8 +381,8 @@ cdef class ConvPlan:
         PyMem_Free(self.jobs)
         PyMem_Free(self.offsets)
 
-    def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problems, phases):
-        """`problems` has one ConvProblem; of a transposed convolution one a phase, with `phases` beside them."""
+    def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problem, parts, algorithm, bint packed):
+        """`parts`: None, or what a transposed convolution consists of; `problem` has the sizes of the whole."""
         cdef ConvJob *job
         cdef int i, a
         self.dtype = dtype
@@ -389,20 +391,25 @@ cdef class ConvPlan:
         self.batched = batched
         self.out_shape = out_shape
         self.weight_shape = weight_shape
-        self.phases = phases
-        self.transposed = phases is not None
         self.table = <ConvTable *>PyCapsule_GetPointer(kernel_module(dtype, "conv").table, "cconv.conv")
-        self.count = len(problems)
+        self.transposed = parts is not None
+        self.flat = False
+        real = dtype.kind == "f"
+        if real:
+            self.winograd = <ConvTable *>PyCapsule_GetPointer(kernel_module(dtype, "winograd").table, "cconv.winograd")
+        if not real or (algorithm == "auto" and not winograd_allowed):
+            algorithm = "direct"
+        if parts is None:
+            parts = self.split(problem, algorithm, packed)
+        self.parts = parts
+        self.count = len(parts)
         self.jobs = <ConvJob *>PyMem_Malloc(max(1, self.count) * sizeof(ConvJob))
-        self.offsets = <Py_ssize_t *>PyMem_Malloc(max(1, self.count) * 6 * sizeof(Py_ssize_t))
+        self.offsets = <Py_ssize_t *>PyMem_Malloc(max(1, self.count) * 12 * sizeof(Py_ssize_t))
         if self.jobs == NULL or self.offsets == NULL:
             raise MemoryError("cconv: no memory for a plan")
         memset(self.jobs, 0, self.count * sizeof(ConvJob))
-        line = flattened(problems[0]) if phases is None else None
-        self.flat = line is not None
-        if self.flat:
-            problems = [line]
-        self.plans = [plan_conv(p, self.itemsize, self.table.lanes, self.table.rows) for p in problems]
+        self.plans = [plan_conv(part.problem, self.itemsize, self.table.lanes, self.table.rows, algorithm, packed)
+                      for part in parts]
         self.void_ = 0 in out_shape
         self.out_bytes = self.itemsize
         for n in out_shape:
@@ -410,7 +417,8 @@ cdef class ConvPlan:
         self.work = 0
         for i in range(self.count):
             job = &self.jobs[i]
-            p = problems[i]
+            part = parts[i]
+            p = part.problem
             plan = self.plans[i]
             job.N, job.G, job.C, job.O = p.N, p.G, p.C, p.O
             job.mode = p.mode
@@ -419,9 +427,11 @@ cdef class ConvPlan:
                 job.size[a], job.out[a], job.k[a], job.s[a] = p.size[a], p.out[a], p.kernel[a], p.stride[a]
                 job.d[a], job.p[a], job.step[a], job.ss[a] = p.dilation[a], p.before[a], plan.step[a], plan.ss[a]
                 job.sd[a], job.box[a], job.boxes[a] = plan.sd[a], plan.box[a], plan.boxes[a]
-                job.slab[a] = plan.slab[a]
-                self.offsets[6 * i + a] = phases[i].first[a] if phases is not None else 0
-                self.offsets[6 * i + 3 + a] = phases[i].step[a] if phases is not None else 1
+                job.slab[a], job.tiles[a] = plan.slab[a], plan.tiles[a]
+                self.offsets[12 * i + a] = part.first[a]
+                self.offsets[12 * i + 3 + a] = part.step[a]
+                self.offsets[12 * i + 6 + a] = part.x_first[a]
+                self.offsets[12 * i + 9 + a] = part.x_step[a]
             job.phases, job.row, job.plane, job.channel = plan.phases, plan.row, plan.plane, plan.channel
             job.c_block, job.t_block, job.o_block, job.panels = plan.c_block, plan.t_block, plan.o_block, plan.panels
             job.slab_at, job.panels_at, job.in_place = plan.slab_at, plan.panels_at, plan.in_place
@@ -430,48 +440,79 @@ cdef class ConvPlan:
             self.work += (<double>p.N * p.G * p.C * p.O * p.kernel[0] * p.kernel[1] * p.kernel[2]
                           * p.out[0] * p.out[1] * p.out[2])
 
+    def split(self, problem, algorithm, packed):
+        """The parts of a plain convolution: itself, one long axis of it, or undilated ones for Winograd."""
+        one = (1, 1, 1)
+        line = flattened(problem)
+        self.flat = line is not None
+        if self.flat:
+            problem = line
+        elif algorithm != "direct" and problem.dilation != one and problem.stride == one and problem.mode == 0 and \
+                (problem.kernel[1] == 3 or algorithm == "winograd"):  # along one axis the gathers eat the gain
+            parts = interleaved(problem)
+            if len(parts) <= 64 and all(
+                winograd_fits(part.problem, self.itemsize, packed)
+                and (algorithm == "winograd" or winograd_pays(part.problem, self.table.lanes, packed)) for part in parts
+            ):
+                return parts
+        return [Part(problem, (0, 0, 0), one)]
+
+    def uses_winograd(self):
+        return any([plan.kernel == 3 for plan in self.plans])
+
     def split_weight(self, weight):
-        """The weights of each phase, (G, O, C, taps) with the taps reversed; a plain convolution has one phase."""
-        if self.phases is None:
-            return [weight]
+        """The weights of each part; those of a transposed convolution (G, O, C, taps) with the taps reversed."""
+        if not self.transposed:
+            return [weight] * self.count
         cdef ConvJob *job = &self.jobs[0]
         w = weight.reshape((job.G, job.C, job.O) + (1,) * (3 - self.rank) + weight.shape[2:])
         parts = []
-        for phase in self.phases:
-            if 0 in phase.problem.kernel:
+        for part in self.parts:
+            if 0 in part.problem.kernel:
                 parts.append(w[:0].ravel())
                 continue
-            cut = tuple(slice(t.start, t.stop, t.step) for t in phase.taps)
-            part = w[(slice(None), slice(None), slice(None)) + cut][..., ::-1, ::-1, ::-1]
-            parts.append(np.ascontiguousarray(part.swapaxes(1, 2)).ravel())
+            cut = tuple([slice(t.start, t.stop, t.step) for t in part.taps])
+            taps = w[(slice(None), slice(None), slice(None)) + cut][..., ::-1, ::-1, ::-1]
+            parts.append(np.ascontiguousarray(taps.swapaxes(1, 2)).ravel())
         return parts
 
     def pack(self, weight):
         """split_weight in the kernels' own layout, for prepack."""
-        cdef ConvJob job
-        cdef Py_buffer source, to
         packed = []
+        done = {}
         for i, part in enumerate(self.split_weight(weight)):
-            job = self.jobs[i]
-            if job.kernel != 0 or part.size == 0:
-                packed.append(np.ascontiguousarray(part).ravel())
-                continue
-            part = np.ascontiguousarray(part).ravel()
-            result = empty(part.size, self.dtype)
-            PyObject_GetBuffer(part, &source, PyBUF_STRIDES)
-            PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
-            job.w = source.buf
-            with nogil:
-                self.table.pack(&job, to.buf)
-            PyBuffer_Release(&source)
-            PyBuffer_Release(&to)
-            packed.append(result)
+            # the parts of a dilated convolution share their weights
+            key = (id(part), self.jobs[i].kernel == 3) if not self.transposed else i
+            if key not in done:
+                done[key] = self.pack_part(i, part)
+            packed.append(done[key])
         return packed
+
+    cdef pack_part(self, int i, part):
+        cdef ConvJob job = self.jobs[i]
+        cdef Py_buffer source, to
+        part = np.ascontiguousarray(part).ravel()
+        if job.kernel in (1, 2) or part.size == 0:
+            return part
+        size = part.size
+        if job.kernel == 3:
+            size = size // (job.k[1] * 3) * (36 if job.k[1] == 3 else 6)
+        result = new_output((size,), self.dtype, size * self.itemsize)
+        PyObject_GetBuffer(part, &source, PyBUF_STRIDES)
+        PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
+        job.w = source.buf
+        with nogil:
+            if job.kernel == 3:
+                self.winograd.pack(&job, to.buf)
+            else:
+                self.table.pack(&job, to.buf)
+        PyBuffer_Release(&source)
+        PyBuffer_Release(&to)
+        return result
 
     def layout(self):
         """What the packed weights depend on beside the weights: two plans with equal layouts can share them."""
-        return (self.dtype, tuple([plan.kernel == 0 for plan in self.plans]),
-                None if self.phases is None else tuple([phase.taps for phase in self.phases]))
+        return self.dtype, tuple([plan.kernel for plan in self.plans]), tuple([part.taps for part in self.parts])
 
     def tile(self):
         return self.table.rows, 2 * self.table.lanes
@@ -523,7 +564,12 @@ cdef class ConvPlan:
                     return None
                 if self.flat and not (one_line(&xv, self.rank, job.xs) and one_line(&yv, self.rank, ys)):
                     return None
-                PyObject_GetBuffer(weights[i], &wv, PyBUF_STRIDES)
+                part = weights[i]
+                if job.kernel == 3 and not packed:
+                    if i == 0 or self.transposed:
+                        transformed = self.pack_part(i, part)
+                    part = transformed
+                PyObject_GetBuffer(part, &wv, PyBUF_STRIDES)
                 held = 1
                 if <size_t>wv.buf % <size_t>self.itemsize or (out is not None and overlap(&yv, &wv)):
                     return None
@@ -532,14 +578,16 @@ cdef class ConvPlan:
                 job.bias = bv.buf if bias is not None else NULL
                 job.y = yv.buf
                 for a in range(3):
-                    job.y = <char *>job.y + self.offsets[6 * i + a] * ys[a] * self.itemsize
-                    job.ys[a] = ys[a] * self.offsets[6 * i + 3 + a]
+                    job.y = <char *>job.y + self.offsets[12 * i + a] * ys[a] * self.itemsize
+                    job.ys[a] = ys[a] * self.offsets[12 * i + 3 + a]
+                    job.x = <char *>job.x + self.offsets[12 * i + 6 + a] * job.xs[a] * self.itemsize
+                    job.xs[a] *= self.offsets[12 * i + 9 + a]
                 job.packed = packed
                 job.threads = job_threads(&job, self.work)
                 if space is None or space.size < <size_t>(job.threads * job.workspace_bytes):
                     space = take_workspace(job.threads * job.workspace_bytes)
                 job.workspace = space.data
-                run_conv(&job, self.table, self.work / self.count)
+                run_conv(&job, self.winograd if job.kernel == 3 else self.table, self.work / self.count)
                 PyBuffer_Release(&wv)
                 held = 0
             return y
@@ -555,15 +603,20 @@ cdef class ConvPlan:
             PyBuffer_Release(&xv)
 
 
+cdef Py_ssize_t item_count(ConvJob *job) noexcept:
+    """Items before the output channels are split; the tiles of Winograd run through the batch."""
+    return (1 if job.kernel == 3 else job.N) * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
+
+
 cdef int job_threads(ConvJob *job, double work) except 0:
     """Threads that pay: each should have some 20 us of work. Sets o_splits."""
-    cdef Py_ssize_t items = job.N * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
+    cdef Py_ssize_t items = item_count(job)
     cdef Py_ssize_t tiles = max(1, job.O // 6), splits = 1
     cdef double most = work / (5e5 if job.kernel == 1 else 1.5e6)
     cdef int n = thread_limit()
     if n > most:
         n = max(1, <int>most)
-    if job.kernel == 0 and n > 1:
+    if job.kernel in (0, 3) and n > 1:
         # too few boxes to share out evenly: the output channels are split too, each split packing its own panels
         while splits < tiles and items * splits < 4 * n and items * splits % n:
             splits += 1
@@ -574,7 +627,7 @@ cdef int job_threads(ConvJob *job, double work) except 0:
 
 cdef run_conv(ConvJob *job, ConvTable *table, double work):
     """In slabs of well under 0.2 s, with a check for signals between."""
-    cdef Py_ssize_t items = job.N * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2] * job.o_splits
+    cdef Py_ssize_t items = item_count(job) * job.o_splits
     cdef Py_ssize_t first = 0, step
     cdef double slab = 5e7 if job.kernel == 2 else 5e8
     step = items if work <= slab else max(<Py_ssize_t>job.threads, <Py_ssize_t>(items * (slab * job.threads / work)))
@@ -784,7 +837,7 @@ cdef class Operation:
         if self.arrays == 3:
             if not w.flags.c_contiguous:
                 return self.slow(args, None)
-            parts = (<ConvPlan>plan).split_weight(w) if (<ConvPlan>plan).transposed else (w,)
+            parts = (<ConvPlan>plan).split_weight(w) if (<ConvPlan>plan).count > 1 else (w,)
             y = (<ConvPlan>plan).run(x, parts, bias, out, False)
         else:
             y = (<PoolPlan>plan).run(x, out, None)

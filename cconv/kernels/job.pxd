@@ -9,7 +9,7 @@ cdef struct ConvJob:
     void *workspace
     Py_ssize_t workspace_bytes      # of one thread
     int threads
-    int kernel                      # 0 gemm, 1 rows, 2 taps
+    int kernel                      # 0 gemm, 1 rows, 2 taps, 3 winograd
     int packed                      # weights lie tile by tile, see pack_weights
     int mode                        # padding: 0 zeros, 1 reflect, 2 replicate, 3 circular
     Py_ssize_t N, G, C, O
@@ -36,6 +36,7 @@ cdef struct ConvJob:
     Py_ssize_t t_block              # taps of one k block (all of them unless c_block == 1)
     Py_ssize_t o_block              # output channels whose weights stay in L2
     Py_ssize_t o_splits             # output channels are also split between items
+    Py_ssize_t tiles[3]             # Winograd: tiles along H and W (the first is not used)
     Py_ssize_t slab_at, panels_at   # byte offsets in the workspace
     int in_place                    # one tap, no padding, stride 1: panels are packed from the input itself
     Py_ssize_t panels               # packed panels of one item (0: not packed)

@@ -1,0 +1,5 @@
+"""What the processor can run."""
+
+compiler: str
+
+def supported() -> list[str]: ...

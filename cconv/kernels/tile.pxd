@@ -1,0 +1,122 @@
+# The register tile and what it is made of, shared by the kernels. Included as inline functions: no call crosses a module.
+#
+# c[i, :] (+)= sum over k of a[i, k] * b[k, :]   for MR rows (output channels) of NR = 2 vectors of columns (positions).
+# 6 x 16 floats on AVX2: 12 accumulators, 2 vectors of b and one broadcast weight in 16 registers; two loads and six
+# broadcasts for 12 multiply-adds keep both FMA units busy.
+
+cdef extern from "simd.h" nogil:
+    ctypedef float real
+    ctypedef float vec
+    const int VL
+    const int NR
+    const int MR
+    vec load(const real *p)
+    void store(real *p, vec v)
+    vec set1(real x)
+    void load2(const real *p, vec *even, vec *odd)
+    const int HAS_OPENMP
+
+
+cdef inline void tile(const int m, const real *a, const Py_ssize_t ra, const Py_ssize_t ka, const real *b,
+                      Py_ssize_t count, real *c, Py_ssize_t ldc, const real *bias, bint first) noexcept nogil:
+    """c[i, :] (+)= sum over k of a[i*ra + k*ka] * b[k, :] for m rows of NR columns; `first` starts from the bias."""
+    cdef vec lo[14]
+    cdef vec hi[14]
+    cdef vec b0, b1, w
+    cdef Py_ssize_t k
+    cdef int i
+    if first:
+        for i in range(m):
+            lo[i] = set1(bias[i] if bias != NULL else <real>0)
+            hi[i] = lo[i]
+    else:
+        for i in range(m):
+            lo[i] = load(c + i * ldc)
+            hi[i] = load(c + i * ldc + VL)
+    for k in range(count):
+        b0 = load(b)
+        b1 = load(b + VL)
+        for i in range(m):
+            w = set1(a[i * ra])
+            lo[i] = lo[i] + w * b0
+            hi[i] = hi[i] + w * b1
+        a += ka
+        b += NR
+    for i in range(m):
+        store(c + i * ldc, lo[i])
+        store(c + i * ldc + VL, hi[i])
+
+
+cdef inline void any_tile(int m, bint packed, const real *a, Py_ssize_t ra, const real *b, Py_ssize_t count, real *c,
+                          Py_ssize_t ldc, const real *bias, bint first) noexcept nogil:
+    if packed:
+        if m == 6: tile(6, a, 1, 6, b, count, c, ldc, bias, first)
+        elif m == 5: tile(5, a, 1, 5, b, count, c, ldc, bias, first)
+        elif m == 4: tile(4, a, 1, 4, b, count, c, ldc, bias, first)
+        elif m == 3: tile(3, a, 1, 3, b, count, c, ldc, bias, first)
+        elif m == 2: tile(2, a, 1, 2, b, count, c, ldc, bias, first)
+        elif m == 1: tile(1, a, 1, 1, b, count, c, ldc, bias, first)
+        elif MR > 6: wide_tile(m, a, 1, m, b, count, c, ldc, bias, first)
+    else:
+        if m == 6: tile(6, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 5: tile(5, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 4: tile(4, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 3: tile(3, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 2: tile(2, a, ra, 1, b, count, c, ldc, bias, first)
+        elif m == 1: tile(1, a, ra, 1, b, count, c, ldc, bias, first)
+        elif MR > 6: wide_tile(m, a, ra, 1, b, count, c, ldc, bias, first)
+
+
+cdef inline void wide_tile(int m, const real *a, Py_ssize_t ra, Py_ssize_t ka, const real *b, Py_ssize_t count,
+                           real *c, Py_ssize_t ldc, const real *bias, bint first) noexcept nogil:
+    """Tiles of 7 to 14 rows, for 32 vector registers (AVX-512)."""
+    if m == 14: tile(14, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 13: tile(13, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 12: tile(12, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 11: tile(11, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 10: tile(10, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 9: tile(9, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 8: tile(8, a, ra, ka, b, count, c, ldc, bias, first)
+    elif m == 7: tile(7, a, ra, ka, b, count, c, ldc, bias, first)
+
+
+cdef inline Py_ssize_t tile_row(Py_ssize_t O, Py_ssize_t tiles, Py_ssize_t t) noexcept nogil:
+    """First output channel of tile t, when O channels are dealt to `tiles` tiles as evenly as possible."""
+    return t * (O // tiles) + min(t, O % tiles)
+
+
+cdef inline Py_ssize_t source(Py_ssize_t i, Py_ssize_t L, int mode) noexcept nogil:
+    """Input index that stands at padded position i (0 is the first input element), or -1 for a zero."""
+    if 0 <= i < L:
+        return i
+    if mode == 0:
+        return -1
+    if mode == 1:
+        i = -i if i < 0 else 2 * (L - 1) - i
+    elif mode == 3:
+        i = i + L if i < 0 else i - L
+    # replicate; and positions past the padding, which a slab may hold but no window reads
+    return 0 if i < 0 else (L - 1 if i >= L else i)
+
+
+cdef inline void copy_run(real *to, const real *x, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+    """to[i] = x[i * step], no element beyond the last is touched; the last vectors overlap instead."""
+    cdef Py_ssize_t i = 0
+    cdef vec even, odd
+    if step == 1 and n >= VL:
+        while i + VL < n:
+            store(to + i, load(x + i))
+            i += VL
+        store(to + n - VL, load(x + n - VL))
+    elif step == 2 and n > VL:
+        while i + VL < n:
+            load2(x + 2 * i, &even, &odd)
+            store(to + i, even)
+            i += VL
+        # one less, because a pair's second element may lie outside
+        load2(x + 2 * (n - 1 - VL), &even, &odd)
+        store(to + n - 1 - VL, even)
+        to[n - 1] = x[2 * (n - 1)]
+    else:
+        for i in range(n):
+            to[i] = x[i * step]

@@ -1,0 +1,351 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""Winograd convolution F(4, 3) along W, or F(4x4, 3x3) over H and W, of one floating type and instruction set.
+
+    y = A^T [ (G w G^T) * (B^T x B) ] A      on 6x6 input tiles, 4 apart, each giving 4x4 outputs
+
+after Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016, section 4: 36 multiplications a tile and
+channel pair instead of 144. The products over all channels are 36 matrix products, done on the register tile.
+The matrices are Toom-Cook's for the points 0, 1, -1, 1/2, -2 and infinity, which cost about half the rounding error of
+the usual 0, 1, -1, 2, -2: with u = d4 - d2 and v = d3 - d1
+
+    B^T d = (d0 + d4 - 2 d2 + 3/2 v,  u + v + 3/2 (d2 + d3),  u - v + 3/2 (d3 - d2),  u + 2 v,  u - v/2,
+             d1 + d5 - 2 d3 + 3/2 u)
+    A^T m = (m0 + a + m3 + m4,  b + m3/2 - 2 m4,  a + m3/4 + 4 m4,  b + m3/8 - 8 m4 + m5),  a = m1 + m2, b = m1 - m2
+
+Used for undilated stride-1 kernels of 3 (along W) and 1 or 3 (along H) taps with enough channels for the promised error;
+taps along D count as channels. A dilated layer comes here as interleaved undilated ones.
+
+One item is a block of tiles, numbered through the batch; NR tiles are the lanes of a panel. Its transformed input
+(6x6 x panels x channels x NR) and its products stay in L2 / L3 between the three steps; each transform runs on whole
+vectors of tiles, the columns de-interleaved by 4 on the way in and interleaved on the way out.
+"""
+from cpython.pycapsule cimport PyCapsule_New
+from cython.parallel cimport parallel, prange, threadid
+
+from cconv.kernels.job cimport ConvJob, ConvTable
+from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_tile, copy_run, load, real, set1, source, store, tile_row,
+                                 vec)
+
+
+cdef extern from "simd.h" nogil:
+    void load4(const real *p, vec *a, vec *b, vec *c, vec *d)
+    void store4(real *p, vec a, vec b, vec c, vec d)
+
+
+cdef struct Run:
+    # neighbouring tiles of one tile row
+    Py_ssize_t n, z, ty, tx, length, lane
+
+
+cdef inline void input_six(vec *d, const int s) noexcept nogil:
+    """B^T on six vectors s apart."""
+    cdef vec u = d[4 * s] - d[2 * s]
+    cdef vec v = d[3 * s] - d[s]
+    cdef vec h = set1(<real>1.5)
+    cdef vec two = set1(<real>2)
+    cdef vec t0 = d[0] + d[4 * s] - two * d[2 * s] + h * v
+    cdef vec t5 = d[s] + d[5 * s] - two * d[3 * s] + h * u
+    cdef vec t1 = u + v + h * (d[2 * s] + d[3 * s])
+    cdef vec t2 = u - v + h * (d[3 * s] - d[2 * s])
+    d[0] = t0
+    d[s] = t1
+    d[2 * s] = t2
+    d[3 * s] = u + two * v
+    d[4 * s] = u - set1(<real>0.5) * v
+    d[5 * s] = t5
+
+
+cdef inline void output_six(vec *y, const int t, const vec *m, const int s) noexcept nogil:
+    """A^T on six vectors s apart, four results t apart."""
+    cdef vec a = m[s] + m[2 * s]
+    cdef vec b = m[s] - m[2 * s]
+    cdef vec m3 = m[3 * s]
+    cdef vec m4 = m[4 * s]
+    y[0] = m[0] + a + (m3 + m4)
+    y[t] = b + set1(<real>0.5) * m3 - set1(<real>2) * m4
+    y[2 * t] = a + set1(<real>0.25) * m3 + set1(<real>4) * m4
+    y[3 * t] = b + set1(<real>0.125) * m3 - set1(<real>8) * m4 + m[5 * s]
+
+
+cdef inline void weight_six(vec *t, const int s, const vec *w, const int ws) noexcept nogil:
+    """G on three taps ws apart, six results s apart."""
+    cdef vec even = w[0] + w[2 * ws]
+    cdef vec odd = w[ws]
+    t[0] = w[0]
+    t[s] = (even + odd) * set1(<real>(1.0 / 3))
+    t[2 * s] = (odd - even) * set1(<real>(1.0 / 3))
+    t[3 * s] = (w[0] + set1(<real>0.5) * odd + set1(<real>0.25) * w[2 * ws]) * set1(<real>(-16.0 / 15))
+    t[4 * s] = (w[0] - set1(<real>2) * odd + set1(<real>4) * w[2 * ws]) * set1(<real>(1.0 / 15))
+    t[5 * s] = w[2 * ws]
+
+
+cdef inline void transform_weights(const int high, real *to, Py_ssize_t ld, const real *w, Py_ssize_t n) noexcept nogil:
+    """VL filters in a row in memory, of which n are there: to[position * ld + lane]."""
+    cdef int taps = 9 if high == 6 else 3
+    cdef real lanes[9 * 16]
+    cdef vec d[9]
+    cdef vec h[18]
+    cdef vec f[36]
+    cdef Py_ssize_t k
+    cdef int t, r, c
+    for t in range(taps):
+        for k in range(VL):
+            lanes[t * VL + k] = w[k * taps + t] if k < n else <real>0
+    for t in range(taps):
+        d[t] = load(lanes + t * VL)
+    if high == 1:
+        weight_six(f, 1, d, 1)
+    else:
+        for r in range(3):
+            weight_six(&h[r * 6], 1, &d[r * 3], 1)
+        for c in range(6):
+            weight_six(&f[c], 6, &h[c], 6)
+    for t in range(6 * high):
+        store(to + t * ld, f[t])
+
+
+cdef inline void pack_group(const int high, ConvJob *job, real *to, const real *w) noexcept nogil:
+    cdef Py_ssize_t K = job.C * job.k[0], O = job.O, tiles = (O + MR - 1) // MR, t, o, rows, k, n, i, l
+    cdef Py_ssize_t taps = 9 if high == 6 else 3
+    cdef real buf[36 * 14 * 16]
+    cdef real *at
+    cdef real *b
+    cdef int xi
+    for t in range(tiles):
+        o = tile_row(O, tiles, t)
+        rows = tile_row(O, tiles, t + 1) - o
+        k = 0
+        while k < K:
+            n = min(<Py_ssize_t>VL, K - k)
+            for i in range(rows):
+                transform_weights(high, buf + i * VL, 14 * VL, w + ((o + i) * K + k) * taps, n)
+            for xi in range(6 * high):
+                at = to + (xi * O + o) * K + k * rows
+                b = buf + xi * 14 * VL
+                for l in range(n):
+                    for i in range(rows):
+                        at[i] = b[i * VL + l]
+                    at += rows
+            k += VL
+
+
+cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
+    """(G, O, C, kd, kh, kw) into, a group and transformed position, tiles of up to MR rows, k = (c, kd) outer."""
+    cdef Py_ssize_t size = job.O * job.C * job.k[0], g
+    for g in range(job.G):
+        if job.k[1] == 3:
+            pack_group(6, job, <real *>packed + g * 36 * size, <const real *>job.w + g * 9 * size)
+        else:
+            pack_group(1, job, <real *>packed + g * 6 * size, <const real *>job.w + g * 3 * size)
+
+
+cdef int panel_runs(ConvJob *job, Run *runs, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """Tiles first..last as runs within tile rows; returns how many."""
+    cdef Py_ssize_t q = first, wide = job.tiles[2], high = job.tiles[1], length
+    cdef int n = 0
+    while q < last:
+        runs[n].tx = q % wide
+        runs[n].ty = q // wide % high
+        runs[n].z = q // (wide * high) % job.out[0]
+        runs[n].n = q // (wide * high * job.out[0])
+        length = min(wide - runs[n].tx, last - q)
+        runs[n].length = length
+        runs[n].lane = q - first
+        q += length
+        n += 1
+    return n
+
+
+cdef inline void fill_line(ConvJob *job, real *line, const real *x, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
+    """line[j] is input column at + j, zero or as the padding mode says outside."""
+    cdef Py_ssize_t L = job.size[2], a = min(n, max(<Py_ssize_t>0, -at)), b = max(a, min(n, L - at)), j, i
+    for j in range(a):
+        i = source(at + j, L, job.mode)
+        line[j] = x[i * job.xs[2]] if i >= 0 else <real>0
+    copy_run(line + a, x + (at + a) * job.xs[2], job.xs[2], b - a)
+    for j in range(b, n):
+        i = source(at + j, L, job.mode)
+        line[j] = x[i * job.xs[2]] if i >= 0 else <real>0
+
+
+cdef inline void gather_row(ConvJob *job, real *lanes, real *line, Run *run, const real *x) noexcept nogil:
+    """The six columns of each tile of a run, one row: lanes[c * (NR + VL) + lane]. x may be NULL: a row of zeros."""
+    cdef Py_ssize_t n = run.length, t = 0, c, ld = NR + VL
+    cdef vec a, b, d, e, zero = set1(<real>0)
+    lanes += run.lane
+    if x == NULL:
+        while t < n:
+            for c in range(6):
+                store(lanes + c * ld + t, zero)
+            t += VL
+        return
+    fill_line(job, line, x, run.tx * 4 - job.p[2], 4 * n + 2)
+    while t < n:
+        load4(line + 4 * t, &a, &b, &d, &e)
+        store(lanes + t, a)
+        store(lanes + ld + t, b)
+        store(lanes + 2 * ld + t, d)
+        store(lanes + 3 * ld + t, e)
+        load4(line + 4 * t + 4, &a, &b, &d, &e)
+        store(lanes + 4 * ld + t, a)
+        store(lanes + 5 * ld + t, b)
+        t += VL
+
+
+cdef inline void transform_input(const int high, ConvJob *job, real *u, Py_ssize_t us, const real *x, Run *runs,
+                                 int n, real *lanes, real *line) noexcept nogil:
+    """One channel (and tap along D) of one panel: u[position * us + lane]."""
+    cdef Py_ssize_t ld = NR + VL, iy, iz
+    cdef int i, r, c, v
+    cdef const real *plane
+    cdef vec d[36]
+    for i in range(n):
+        iz = runs[i].z  # the caller has resolved the depth: -1 for padding
+        plane = x + runs[i].n * job.xn + iz * job.xs[0]
+        for r in range(high):
+            iy = source(runs[i].ty * 4 - job.p[1] + r, job.size[1], job.mode) if high == 6 else \
+                source(runs[i].ty - job.p[1], job.size[1], job.mode)
+            if iz < 0 or iy < 0:
+                gather_row(job, lanes + r * 6 * ld, line, &runs[i], NULL)
+            else:
+                gather_row(job, lanes + r * 6 * ld, line, &runs[i], plane + iy * job.xs[1])
+    for v in range(2):
+        for r in range(high):
+            for c in range(6):
+                d[r * 6 + c] = load(lanes + (r * 6 + c) * ld + v * VL)
+            input_six(&d[r * 6], 1)
+        if high == 6:
+            for c in range(6):
+                input_six(&d[c], 6)
+        for r in range(6 * high):
+            store(u + r * us + v * VL, d[r])
+
+
+cdef inline void transform_output(const int high, ConvJob *job, const real *m, Py_ssize_t ms, real *y, real bias,
+                                  Run *runs, int n, real *lines) noexcept nogil:
+    """One output channel of one panel, back to positions and into y."""
+    cdef int v, r, c, i, rows = 4 if high == 6 else 1
+    cdef Py_ssize_t width, height, j
+    cdef vec d[36]
+    cdef vec h[24]
+    cdef vec o[16]
+    cdef vec b = set1(bias)
+    cdef real *to
+    cdef real *line
+    for v in range(2):
+        for r in range(6 * high):
+            d[r] = load(m + r * ms + v * VL)
+        if high == 6:
+            for c in range(6):
+                output_six(&h[c], 6, &d[c], 6)
+            for r in range(4):
+                output_six(&o[r * 4], 1, &h[r * 6], 1)
+        else:
+            output_six(&o[0], 1, &d[0], 1)
+        for r in range(rows):
+            store4(lines + r * 4 * NR + v * 4 * VL, o[r * 4] + b, o[r * 4 + 1] + b, o[r * 4 + 2] + b, o[r * 4 + 3] + b)
+    for i in range(n):
+        width = min(4 * runs[i].length, job.out[2] - 4 * runs[i].tx)
+        height = min(<Py_ssize_t>rows, job.out[1] - rows * runs[i].ty)
+        to = y + runs[i].n * job.yn + runs[i].z * job.ys[0] + runs[i].ty * rows * job.ys[1] + runs[i].tx * 4 * job.ys[2]
+        line = lines + 4 * runs[i].lane
+        for r in range(height):
+            if job.ys[2] == 1:
+                copy_run(to, line, 1, width)
+            else:
+                for j in range(width):
+                    to[j * job.ys[2]] = line[j]
+            to += job.ys[1]
+            line += 4 * NR
+
+
+cdef inline void products(ConvJob *job, real *m, Py_ssize_t ms, const real *u, Py_ssize_t us, Py_ssize_t panels,
+                          Py_ssize_t positions, const real *w, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t tiles,
+                          Py_ssize_t o0, Py_ssize_t width) noexcept nogil:
+    """m[position, panel, o, :] = sum over k of w[position, o, k] * u[position, panel, k, :] for tiles t0..t1."""
+    cdef Py_ssize_t K = job.C * job.k[0], xi, t, p, o, rows
+    cdef bint streamed = width * K * <Py_ssize_t>sizeof(real) > 192 * 1024
+    for xi in range(positions):
+        if streamed:
+            # weights larger than L2: each tile of them is read once for all panels
+            for t in range(t0, t1):
+                o = tile_row(job.O, tiles, t)
+                rows = tile_row(job.O, tiles, t + 1) - o
+                for p in range(panels):
+                    any_tile(rows, True, w + o * K, 0, u + p * K * NR, K, m + (p * width + o - o0) * NR, NR, NULL, True)
+        else:
+            for p in range(panels):
+                for t in range(t0, t1):
+                    o = tile_row(job.O, tiles, t)
+                    rows = tile_row(job.O, tiles, t + 1) - o
+                    any_tile(rows, True, w + o * K, 0, u + p * K * NR, K, m + (p * width + o - o0) * NR, NR, NULL, True)
+        w += job.O * K
+        u += us
+        m += ms
+
+
+cdef inline void run_block(const int high, ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
+    """Item = (group, block of panels, split of the output channels), the last fastest."""
+    cdef Py_ssize_t split = item % job.o_splits, rest = item // job.o_splits
+    cdef Py_ssize_t block = rest % job.boxes[0], g = rest // job.boxes[0], K = job.C * job.k[0]
+    cdef Py_ssize_t total = job.N * job.out[0] * job.tiles[1] * job.tiles[2]
+    cdef Py_ssize_t first = block * job.panels * NR, last = min(first + job.panels * NR, total)
+    cdef Py_ssize_t panels = (last - first + NR - 1) // NR, tiles = (job.O + MR - 1) // MR
+    cdef Py_ssize_t t0 = tiles * split // job.o_splits, t1 = tiles * (split + 1) // job.o_splits
+    cdef Py_ssize_t o0 = tile_row(job.O, tiles, t0), width = tile_row(job.O, tiles, t1) - o0
+    # one line of padding between positions: they would all fall into the same cache sets
+    cdef Py_ssize_t us = job.panels * K * NR + 64 // <Py_ssize_t>sizeof(real)
+    cdef Py_ssize_t ms = job.panels * width * NR + 64 // <Py_ssize_t>sizeof(real)
+    cdef real *lanes = <real *>workspace
+    cdef real *line = lanes + 36 * (NR + VL) + 8 * VL
+    cdef real *u = <real *>(workspace + job.slab_at)
+    cdef real *m = <real *>(workspace + job.panels_at)
+    cdef const real *x = <const real *>job.x + g * job.C * job.xc
+    cdef real *y = <real *>job.y + g * job.O * job.yc
+    cdef const real *bias = <const real *>job.bias + g * job.O if job.bias != NULL else NULL
+    cdef Py_ssize_t p, c, z, o
+    cdef Run runs[64]
+    cdef Run deep[64]
+    cdef int n, i
+    for p in range(panels):
+        n = panel_runs(job, runs, first + p * NR, min(first + (p + 1) * NR, last))
+        for z in range(job.k[0]):
+            for i in range(n):
+                deep[i] = runs[i]
+                deep[i].z = source(runs[i].z - job.p[0] + z, job.size[0], job.mode)
+            for c in range(job.C):
+                transform_input(high, job, u + (p * K + c * job.k[0] + z) * NR, us, x + c * job.xc, deep, n, lanes, line)
+    products(job, m, ms, u, us, panels, 6 * high, <const real *>job.w + g * 6 * high * job.O * K, t0, t1, tiles, o0, width)
+    for p in range(panels):
+        n = panel_runs(job, runs, first + p * NR, min(first + (p + 1) * NR, last))
+        for o in range(width):
+            transform_output(high, job, m + (p * width + o) * NR, ms, y + (o0 + o) * job.yc,
+                             bias[o0 + o] if bias != NULL else <real>0, runs, n, lanes)
+
+
+cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
+    if job.k[1] == 3:
+        run_block(6, job, item, workspace)
+    else:
+        run_block(1, job, item, workspace)
+
+
+cdef void run(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef Py_ssize_t item
+    cdef char *space = <char *>job.workspace
+    if job.threads <= 1 or last - first == 1:
+        for item in range(first, last):
+            run_item(job, item, space)
+    else:
+        with parallel(num_threads=job.threads):
+            for item in prange(first, last, schedule="dynamic", chunksize=1):
+                run_item(job, item, space + threadid() * job.workspace_bytes)
+
+
+cdef ConvTable TABLE
+TABLE.lanes = VL
+TABLE.rows = MR
+TABLE.openmp = HAS_OPENMP
+TABLE.run = run
+TABLE.pack = pack_weights
+table = PyCapsule_New(&TABLE, "cconv.winograd", NULL)
