@@ -55,7 +55,9 @@ class BuildExt(build_ext):
         for compile_args, link_args in candidates:
             with tempfile.TemporaryDirectory() as folder:
                 source = Path(folder, "probe.c")
-                source.write_text("#include <omp.h>\nint main(void){return omp_get_max_threads()<1;}\n")
+                source.write_text(
+                    "#include <omp.h>\nint main(void){return omp_get_max_threads()<1;}\n"
+                )
                 try:
                     objects = self.compiler.compile(
                         [str(source)], output_dir=folder, extra_postargs=compile_args
@@ -71,7 +73,9 @@ class BuildExt(build_ext):
 
 def extensions():
     top = [Extension("cconv._run", ["cconv/_run.pyx"]), Extension("cconv._cpu", ["cconv/_cpu.pyx"])]
-    sources = [Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS]
+    sources = [
+        Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS
+    ]
     translated = cythonize([*top, *sources], build_dir="build/cy", language_level=3, annotate=False)
     result = translated[: len(top)]
     common = ["/O2"] if MSVC else ["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-g0"]

@@ -22,7 +22,9 @@ def describe(value) -> str:
 def array(name: str, parameter: str, value) -> np.ndarray:
     """The argument as an ndarray of numbers; anything that NumPy cannot make one of is a TypeError."""
     if isinstance(value, np.ma.MaskedArray):
-        raise TypeError(f"{name}: {parameter} is a masked array; fill it first, masks would be lost")
+        raise TypeError(
+            f"{name}: {parameter} is a masked array; fill it first, masks would be lost"
+        )
     try:
         a = np.asarray(value)
     except Exception as error:
@@ -243,9 +245,7 @@ def transposed_out(name, out, padding, size) -> None:
                 f"{name}: padding={describe(padding)} leaves no output of an input of size {L}"
             )
         if o >= LIMIT:
-            raise ValueError(
-                f"{name}: stride, dilation or output_padding is too large: output {o}"
-            )
+            raise ValueError(f"{name}: stride, dilation or output_padding is too large: output {o}")
 
 
 def output_padding(name, value, rank, stride, dilation) -> tuple[int, ...]:
@@ -343,7 +343,9 @@ def rank_of(name: str, *values) -> int:
 
 def fold_input(name: str, x, taps: int, columns: int) -> None:
     if x.ndim not in (2, 3):
-        raise ValueError(f"{name}: input must have shape (N, C*taps, L) or (C*taps, L), got {x.shape}")
+        raise ValueError(
+            f"{name}: input must have shape (N, C*taps, L) or (C*taps, L), got {x.shape}"
+        )
     if x.shape[-2] == 0 or x.shape[-2] % taps:
         raise ValueError(
             f"{name}: input of shape {x.shape} must have a multiple of {taps} rows, the product of "
@@ -427,9 +429,46 @@ def packed_params(name, rank, stride, padding, dilation, mode, transposed, extra
         pairs(name, padding, rank)
         output_padding(name, extra, rank, stride, dilation)
         if mode != "zeros":
-            raise ValueError(f"{name}: a transposed convolution takes padding_mode='zeros' only, got {mode!r}")
+            raise ValueError(
+                f"{name}: a transposed convolution takes padding_mode='zeros' only, got {mode!r}"
+            )
     else:
         conv_padding(name, padding, rank, stride, dilation, weight.shape[2:])
         padding_mode(name, mode, (0,), (0,), (1,))
         if axes(name, "output_padding", extra, rank, 0) != (0,) * rank:
             raise ValueError(f"{name}: output_padding is for transposed=True, got {extra!r}")
+
+
+def layer_groups(name: str, in_channels: int, out_channels: int, groups: int) -> None:
+    for parameter, n in (("in_channels", in_channels), ("out_channels", out_channels)):
+        if n % groups:
+            raise ValueError(f"{name}: groups={groups} must divide {parameter}={n}")
+
+
+def layer_dtype(name: str, dtype) -> np.dtype:
+    kind = np.dtype(np.float32 if dtype is None else dtype)
+    if kind.kind not in "fc" or kind.char in "gG":
+        raise TypeError(f"{name}: dtype must be a floating or complex type, got {kind}")
+    return kind
+
+
+def extra_padding(name, shape, value, kernel, stride, padding, dilation) -> tuple[int, ...]:
+    """The output padding of a transposed convolution that makes the output `value` large."""
+    rank = len(kernel)
+    values = tuple(value)[-rank:] if is_sequence(value) else ()
+    if len(values) != rank:
+        raise ValueError(f"{name}: output_size must have {rank} values, got {describe(value)}")
+    stride = axes(name, "stride", stride, rank, 1)
+    dilation = axes(name, "dilation", dilation, rank, 1)
+    before, after = pairs(name, padding, rank)
+    extra = []
+    for o, L, k, s, d, b, a in zip(
+        values, shape[-rank:], kernel, stride, dilation, before, after, strict=True
+    ):
+        low = (L - 1) * s - b - a + d * (k - 1) + 1
+        if not low <= integer(name, "output_size", o, 1) < low + s:
+            raise ValueError(
+                f"{name}: output_size must be from {low} to {low + s - 1} for input {L}, got {o}"
+            )
+        extra.append(o - low)
+    return tuple(extra)

@@ -412,7 +412,9 @@ def operation(name: str):
     """The callable behind a public function: all its arguments, positional, in functional.py's order."""
     from . import _layout
 
-    base, rank = (name[:-2], int(name[-2])) if name.endswith("d") and name[-2] in "123" else (name, 0)
+    base, rank = (
+        (name[:-2], int(name[-2])) if name.endswith("d") and name[-2] in "123" else (name, 0)
+    )
     if base == "conv":
         return _run.Operation(name, ConvCall(name, rank, False), 3, 8, 0)
     if base == "conv_transpose":

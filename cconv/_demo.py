@@ -41,7 +41,8 @@ class Panel:
     @property
     def aspect(self) -> float:
         """Height over width."""
-        return self.picture.shape[0] / self.picture.shape[1]
+        height, width = self.picture.shape[:2]
+        return float(height / width)
 
 
 @dataclass

@@ -1,6 +1,6 @@
 """Which kernel, which blocks, how much workspace: integers in, a plan out. No array comes near this file.
 
-The choice, in order (None of it depends on the batch or the number of threads, so a sample has the same bits alone):
+The choice, in order. None of it depends on the batch or the number of threads: a sample has the same bits alone.
 
 rows  up to ROWS_CHANNELS output channels a group: packing panels would cost as much as multiplying them.
 winograd  undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1 with at least WINOGRAD_TERMS channels times taps along
@@ -149,7 +149,9 @@ def winograd(p: ConvProblem, itemsize: int, lanes: int) -> ConvPlan:
     )  # fmt: skip
 
 
-def choose(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int, algorithm: str, packed: bool) -> ConvPlan:
+def choose(
+    p: ConvProblem, itemsize: int, lanes: int, tile_rows: int, algorithm: str, packed: bool
+) -> ConvPlan:
     """The plan of a convolution for an algorithm: "direct", "winograd", or "auto"."""
     if algorithm == "winograd" or (algorithm == "auto" and winograd_pays(p, lanes, packed)):
         if winograd_fits(p, itemsize, packed):
@@ -265,7 +267,12 @@ def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
         rows = up(rows, 2)
     kept = depth * most_rows(p, 1, rows) * width * itemsize
     if kept > 8 * L2:
-        return PoolPlan(0, p.out[1], fixed + width * itemsize, "rows reduced again for every window")
+        return PoolPlan(
+            0, p.out[1], fixed + width * itemsize, "rows reduced again for every window"
+        )
     return PoolPlan(
-        rows, up(p.out[1], rows), up(fixed + kept + 64, 64) * 64, "separable: along the rows, then down"
+        rows,
+        up(p.out[1], rows),
+        up(fixed + kept + 64, 64) * 64,
+        "separable: along the rows, then down",
     )

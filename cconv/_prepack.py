@@ -2,9 +2,16 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import numpy as np
 
 from . import _args, _calls, _run
+
+if TYPE_CHECKING:
+    from typing import Any
+
+    from numpy.typing import ArrayLike, NDArray
 
 
 class Prepacked:
@@ -39,7 +46,7 @@ class Prepacked:
         self._state = (stride, padding, dilation, groups, mode, transposed, extra)
         self._fast = _run.Fast(self._slow)
 
-    def __call__(self, x, out=None):
+    def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
         return self._fast(x, out)
 
     def _slow(self, x, out):
@@ -69,7 +76,9 @@ class Prepacked:
         return self
 
     def __repr__(self):
-        return f"<cconv.Prepacked {self._call.name}, weight {self._weight.shape} {self._weight.dtype}>"
+        return (
+            f"<cconv.Prepacked {self._call.name}, weight {self._weight.shape} {self._weight.dtype}>"
+        )
 
 
 class Explanation(dict):
@@ -89,7 +98,9 @@ def explain(function, args, kwargs) -> Explanation:
     name = function if isinstance(function, str) else getattr(function, "__name__", "")
     public = getattr(functional, name, None)
     if name not in _args.EXPLAINED or public is None:
-        raise ValueError(f"explain: function must be one of {', '.join(_args.EXPLAINED)}, got {function!r}")
+        raise ValueError(
+            f"explain: function must be one of {', '.join(_args.EXPLAINED)}, got {function!r}"
+        )
     bound = inspect.signature(public).bind(*args, **kwargs)
     bound.apply_defaults()
     values = bound.arguments

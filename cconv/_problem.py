@@ -38,7 +38,9 @@ class Part(NamedTuple):
     step: Three
     x_first: Three = (0, 0, 0)  # the same of its inputs
     x_step: Three = (1, 1, 1)
-    taps: tuple[range, range, range] | None = None  # kernel positions that it uses; None: all, not reversed
+    taps: tuple[range, range, range] | None = (
+        None  # kernel positions that it uses; None: all, not reversed
+    )
 
 
 class PoolProblem(NamedTuple):
@@ -54,7 +56,9 @@ class PoolProblem(NamedTuple):
     after: Three
     out: Three
     adaptive: bool
-    include_pad: bool  # averages divide by the taps inside the padded input, else by those inside the input
+    include_pad: (
+        bool  # averages divide by the taps inside the padded input, else by those inside the input
+    )
 
 
 def conv_size(L: int, k: int, s: int, d: int, before: int, after: int) -> int:
@@ -150,7 +154,9 @@ def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Part]:
     """p gives N, G, C, O (of the transposed operation), size, kernel, stride and dilation."""
     axes = [
         list(axis_phases(L, k, s, d, b, o))
-        for L, k, s, d, b, o in zip(p.size, p.kernel, p.stride, p.dilation, before, out, strict=True)
+        for L, k, s, d, b, o in zip(
+            p.size, p.kernel, p.stride, p.dilation, before, out, strict=True
+        )
     ]
     phases = []
     for z in axes[0]:
@@ -167,14 +173,14 @@ def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Part]:
     return phases
 
 
-def pool(N, C, size, kernel, stride, dilation, before, after, ceil_mode, include_pad) -> PoolProblem:
+def pool(
+    N, C, size, kernel, stride, dilation, before, after, ceil_mode, include_pad
+) -> PoolProblem:
     axes = list(zip(size, kernel, stride, dilation, before, after, strict=True))
     out = tuple(pool_size(*axis, ceil_mode) for axis in axes)
     stride = tuple(1 if o == 1 else s for o, s in zip(out, stride, strict=True))
     dilation = tuple(1 if k == 1 else d for k, d in zip(kernel, dilation, strict=True))
-    return PoolProblem(
-        N, C, size, kernel, stride, dilation, before, after, out, False, include_pad
-    )
+    return PoolProblem(N, C, size, kernel, stride, dilation, before, after, out, False, include_pad)
 
 
 def adaptive(N: int, C: int, size: Three, out: Three) -> PoolProblem:
