@@ -3,8 +3,8 @@
 The choice, in order. None of it depends on the batch or the number of threads: a sample has the same bits alone.
 
 rows  up to ROWS_CHANNELS output channels a group: packing panels would cost as much as multiplying them.
-winograd  undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1 with at least WINOGRAD_TERMS channels times taps along
-      D, where the cost model of `winograd` says that it is faster. Fewer terms would break the promise that no
+winograd  undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1 with at least WINOGRAD_TERMS channels times taps
+      along D, where the cost model of `winograd` says that it is faster. Fewer terms would break the promise that no
       default algorithm has more than 4 times the rms error of sequential summation. A dilated layer is planned as the
       undilated ones that it interleaves.
 gemm  everything else: an implicit GEMM on the register tile.

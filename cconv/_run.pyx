@@ -1,9 +1,7 @@
 # cython: language_level=3, cdivision=True
-"""Holds plans ready to run, allocates, and calls one kernel; the per-call path, so no Python work that can be cached."""
+"""Holds plans ready to run, allocates, and calls one kernel: the per-call path, so no work that can be cached."""
 import importlib
 import os
-import sys
-import threading
 
 import numpy as np
 
@@ -16,7 +14,6 @@ from cpython.buffer cimport (PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, P
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
-from libc.stdint cimport int64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
 
@@ -28,7 +25,8 @@ empty = np.empty
 # ---------------------------------------------------------------- instruction set
 
 ISAS = ("baseline", "avx2", "avx512")
-DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int32): "i32", np.dtype(np.int64): "i64"}
+DTYPES = {np.dtype(np.float32): "f32", np.dtype(np.float64): "f64", np.dtype(np.int32): "i32",
+          np.dtype(np.int64): "i64"}
 
 
 def built():
@@ -205,7 +203,7 @@ def show_config():
 # ---------------------------------------------------------------- memory
 
 cdef class Workspace:
-    """Reused between calls: a fresh block would pay its page faults every time. Touched only under the GIL or its lock."""
+    """Reused between calls: a fresh block would pay its page faults every time. Touched only under the GIL."""
     cdef void *base
     cdef char *data                     # base on the next cache line
     cdef size_t size
@@ -533,8 +531,6 @@ cdef class ConvPlan:
         cdef Py_buffer xv, bv, yv, wv
         cdef int got = 0, i, a, held = 0
         cdef ConvJob job
-        cdef Py_ssize_t n, c
-        cdef Py_ssize_t s[3]
         cdef Py_ssize_t ys[3]
         cdef Workspace space = None
         y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
@@ -821,8 +817,8 @@ cdef class Operation:
             bias = args[2]
             if type(w) is not ndarray or (bias is not None and type(bias) is not ndarray):
                 return self.slow(args, None)
-            key = (self.name, x.shape, x.dtype, w.shape, w.dtype, bias is None or (bias.shape, bias.dtype), args[3:self.out_at],
-                   args[self.out_at + 1:])
+            key = (self.name, x.shape, x.dtype, w.shape, w.dtype, bias is None or (bias.shape, bias.dtype),
+                   args[3:self.out_at], args[self.out_at + 1:])
         else:
             key = (self.name, x.shape, x.dtype, args[1:self.out_at])
         for i in range(self.arrays, len(args)):

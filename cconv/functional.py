@@ -366,8 +366,8 @@ def max_pool2d(
         ``H' = floor((H + 2p - d(k-1) - 1) / s) + 1``, or its ceiling. NaN wins. A window without any value has -inf, or
         the smallest integer.
     ndarray of int64, the same shape
-        Only with `return_indices`: flat positions within a plane of the input. Of equals the first, of NaNs the last; -1
-        for a window without any value.
+        Only with `return_indices`: flat positions within a plane of the input. Of equals the first, of NaNs the last;
+        -1 for a window without any value.
 
     Raises
     ------

@@ -74,7 +74,7 @@ def test_demo_on_the_default_picture(tmp_path, capsys, image_module):
     assert main(["demo", "-o", str(target)]) == 0
     text = capsys.readouterr().out
     assert "grace_hopper.jpg" in text and "600" in text
-    assert "(1, 64, 28, 28)" in text and "(1, 64, 13, 13)" in text and "(1, 64, 14, 14)" in text
+    assert "(1, 64, 28, 28)" in text and "(1, 64, 26, 26)" in text and "(1, 64, 14, 14)" in text
     assert " ms" in text and str(target) in text
     with image_module.open(target) as sheet:
         assert sheet.format == "PNG"

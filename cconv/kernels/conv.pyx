@@ -13,7 +13,8 @@ One item is a box of output positions of one sample and group. For it
      the slab and runs a register tile of MR output channels x NR positions over them, the weights broadcast;
      rows (few output channels: depthwise, filters) keeps eight vectors of one output channel in registers and reads
      the slab directly; taps (slabs that would not fit) walks the input itself, tap by tap.
-Each output is one chain of multiply-adds in the order c, kd, kh, kw whatever the kernel, box, tile or thread: same bits.
+Each output is one chain of multiply-adds in the order c, kd, kh, kw, whatever the kernel, box, tile or thread: the same
+bits.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport parallel, prange, threadid

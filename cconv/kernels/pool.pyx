@@ -162,7 +162,7 @@ cdef void finish_row(PoolJob *job, real *y, real *acc, const real *widths, Py_ss
 cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y, Py_ssize_t od, Py_ssize_t oh0,
                        Py_ssize_t oh1, real *space) noexcept nogil:
     """Output rows oh0..oh1 at depth od of one plane."""
-    cdef Py_ssize_t width = job.out[2] + 2 * VL, oh, k, z, t, iy, dz = 1 if job.adaptive else job.d[0]
+    cdef Py_ssize_t width = job.out[2] + 2 * VL, oh, k, z, iy, dz = 1 if job.adaptive else job.d[0]
     cdef Py_ssize_t dy = 1 if job.adaptive else job.d[1], lo = job.size[1], hi = 0, n
     cdef real *acc = space
     cdef real *row

@@ -1,4 +1,4 @@
-# The register tile and what it is made of, shared by the kernels. Included as inline functions: no call crosses a module.
+# The register tile and what it is made of, shared by the kernels as inline functions: no call crosses a module.
 #
 # c[i, :] (+)= sum over k of a[i, k] * b[k, :]   for MR rows (output channels) of NR = 2 vectors of columns (positions).
 # 6 x 16 floats on AVX2: 12 accumulators, 2 vectors of b and one broadcast weight in 16 registers; two loads and six
@@ -23,7 +23,7 @@ cdef inline void tile(const int m, const real *a, const Py_ssize_t ra, const Py_
     cdef vec lo[14]
     cdef vec hi[14]
     cdef vec b0, b1, w
-    cdef Py_ssize_t k
+    cdef Py_ssize_t _k
     cdef int i
     if first:
         for i in range(m):
@@ -33,7 +33,7 @@ cdef inline void tile(const int m, const real *a, const Py_ssize_t ra, const Py_
         for i in range(m):
             lo[i] = load(c + i * ldc)
             hi[i] = load(c + i * ldc + VL)
-    for k in range(count):
+    for _k in range(count):
         b0 = load(b)
         b1 = load(b + VL)
         for i in range(m):

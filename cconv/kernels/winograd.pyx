@@ -12,8 +12,8 @@ the usual 0, 1, -1, 2, -2: with u = d4 - d2 and v = d3 - d1
              d1 + d5 - 2 d3 + 3/2 u)
     A^T m = (m0 + a + m3 + m4,  b + m3/2 - 2 m4,  a + m3/4 + 4 m4,  b + m3/8 - 8 m4 + m5),  a = m1 + m2, b = m1 - m2
 
-Used for undilated stride-1 kernels of 3 (along W) and 1 or 3 (along H) taps with enough channels for the promised error;
-taps along D count as channels. A dilated layer comes here as interleaved undilated ones.
+Used for undilated stride-1 kernels of 3 (along W) and 1 or 3 (along H) taps with enough channels for the promised
+error; taps along D count as channels. A dilated layer comes here as interleaved undilated ones.
 
 One item is a block of tiles, numbered through the batch; NR tiles are the lanes of a panel. Its transformed input
 (6x6 x panels x channels x NR) and its products stay in L2 / L3 between the three steps; each transform runs on whole
@@ -225,7 +225,7 @@ cdef inline void transform_output(const int high, ConvJob *job, const real *m, P
                                   Run *runs, int n, real *lines) noexcept nogil:
     """One output channel of one panel, back to positions and into y."""
     cdef int v, r, c, i, rows = 4 if high == 6 else 1
-    cdef Py_ssize_t width, height, j
+    cdef Py_ssize_t width, height, j, _row
     cdef vec d[36]
     cdef vec h[24]
     cdef vec o[16]
@@ -249,7 +249,7 @@ cdef inline void transform_output(const int high, ConvJob *job, const real *m, P
         height = min(<Py_ssize_t>rows, job.out[1] - rows * runs[i].ty)
         to = y + runs[i].n * job.yn + runs[i].z * job.ys[0] + runs[i].ty * rows * job.ys[1] + runs[i].tx * 4 * job.ys[2]
         line = lines + 4 * runs[i].lane
-        for r in range(height):
+        for _row in range(height):
             if job.ys[2] == 1:
                 copy_run(to, line, 1, width)
             else:
@@ -263,9 +263,9 @@ cdef inline void products(ConvJob *job, real *m, Py_ssize_t ms, const real *u, P
                           Py_ssize_t positions, const real *w, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t tiles,
                           Py_ssize_t o0, Py_ssize_t width) noexcept nogil:
     """m[position, panel, o, :] = sum over k of w[position, o, k] * u[position, panel, k, :] for tiles t0..t1."""
-    cdef Py_ssize_t K = job.C * job.k[0], xi, t, p, o, rows
+    cdef Py_ssize_t K = job.C * job.k[0], _xi, t, p, o, rows
     cdef bint streamed = width * K * <Py_ssize_t>sizeof(real) > 192 * 1024
-    for xi in range(positions):
+    for _xi in range(positions):
         if streamed:
             # weights larger than L2: each tile of them is read once for all panels
             for t in range(t0, t1):
@@ -314,8 +314,10 @@ cdef inline void run_block(const int high, ConvJob *job, Py_ssize_t item, char *
                 deep[i] = runs[i]
                 deep[i].z = source(runs[i].z - job.p[0] + z, job.size[0], job.mode)
             for c in range(job.C):
-                transform_input(high, job, u + (p * K + c * job.k[0] + z) * NR, us, x + c * job.xc, deep, n, lanes, line)
-    products(job, m, ms, u, us, panels, 6 * high, <const real *>job.w + g * 6 * high * job.O * K, t0, t1, tiles, o0, width)
+                transform_input(high, job, u + (p * K + c * job.k[0] + z) * NR, us, x + c * job.xc, deep, n, lanes,
+                                line)
+    products(job, m, ms, u, us, panels, 6 * high, <const real *>job.w + g * 6 * high * job.O * K, t0, t1, tiles, o0,
+             width)
     for p in range(panels):
         n = panel_runs(job, runs, first + p * NR, min(first + (p + 1) * NR, last))
         for o in range(width):
