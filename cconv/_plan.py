@@ -73,8 +73,8 @@ def lines(size: int) -> int:
 
 
 def flat(p: ConvProblem) -> bool:
-    """One spatial axis only, unpadded."""
-    return p.size[:2] == (1, 1) and p.before == (0, 0, 0)
+    """One spatial axis only, unpadded and with stride 1."""
+    return p.size[:2] == (1, 1) and p.before == (0, 0, 0) and p.stride == (1, 1, 1)
 
 
 def slab_shape(p: ConvProblem, ss: Three, sd: Three, box: Three) -> tuple[int, int, int, int]:
@@ -161,7 +161,8 @@ def choose(
 
 def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
     """The plan of one convolution, for vectors of `lanes` elements and tiles of `tile_rows` x 2 vectors."""
-    if 0 in p.kernel:  # a phase of a transposed convolution without taps: only the bias is written
+    tapless = 0 in p.kernel
+    if tapless:  # a phase of a transposed convolution without taps: only the bias is written
         p = p._replace(kernel=(1, 1, 1))
     taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
     nr = 2 * lanes
@@ -217,7 +218,7 @@ def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
     slab_at = lines(count * 8)
     panels_at = slab_at + lines((c_block * channel + 8 * nr) * itemsize)
     workspace = panels_at + lines((panels * count * nr + 4 * nr) * itemsize)
-    in_place = kernel == 0 and taps == 1 and p.out == p.size and p.stride == (1, 1, 1) and flat(p)
+    in_place = kernel == 0 and taps == 1 and not tapless and p.out == p.size and flat(p)
     o_block = max(tile_rows, L2 // 4 // (max(1, count) * itemsize))
     return ConvPlan(
         kernel,
@@ -260,9 +261,9 @@ def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
         spread = p.stride[2] * (p.out[2] + (p.kernel[2] - 1) * p.dilation[2] // p.stride[2] + 1)
     fixed = (2 * width + spread + 4 * lanes) * itemsize
     if indexed:
-        return PoolPlan(p.out[1], 1, 64, "window by window, for the indices")
+        return PoolPlan(max(1, p.out[1]), 1, 64, "window by window, for the indices")
     depth = most_rows(p, 0, 1)
-    rows = p.out[1]
+    rows = max(1, p.out[1])
     while rows > 1 and depth * most_rows(p, 1, rows) * width * itemsize > L2 // 2:
         rows = up(rows, 2)
     kept = depth * most_rows(p, 1, rows) * width * itemsize
