@@ -335,7 +335,7 @@ def rank_of(name: str, *values) -> int:
         if is_sequence(value) and len(value) > 1:
             if len(value) > 3:
                 raise ValueError(
-                    f"{name}: at most 3 spatial axes are supported, got {describe(value)}"
+                    f"{name}: kernel_size and the other sizes have at most 3 axes, got {describe(value)}"
                 )
             return len(value)
     return 1 if is_sequence(values[0]) else 2
