@@ -85,7 +85,9 @@ def test_adaptive_windows(size):
     x = np.random.default_rng(size).standard_normal((2, 3, 7, 10))
     axes = reference.adaptive_axes(x.shape[2:], (size, 3))
     expected = reference.pool(x, axes, lambda values, *_: np.mean(values)).astype(float)
-    np.testing.assert_allclose(cconv.adaptive_avg_pool2d(x, (size, 3)), expected, rtol=1e-13, atol=1e-15)
+    np.testing.assert_allclose(
+        cconv.adaptive_avg_pool2d(x, (size, 3)), expected, rtol=1e-13, atol=1e-15
+    )
     expected = reference.pool(x, axes, lambda values, *_: np.max(values)).astype(float)
     assert np.array_equal(cconv.adaptive_max_pool2d(x, (size, 3)), expected)
 
