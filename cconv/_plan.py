@@ -3,9 +3,9 @@
 The choice, in order. None of it depends on the batch or the number of threads: a sample has the same bits alone.
 
 rows  up to ROWS_CHANNELS output channels a group: packing panels would cost as much as multiplying them.
-winograd  undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1 with at least WINOGRAD_TERMS channels times taps
-      along D, where the cost model of `winograd` says that it is faster. Fewer terms would break the promise that no
-      default algorithm has more than 4 times the rms error of sequential summation. A dilated layer is planned as the
+winograd  undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the cost model says that it is faster. F(4)
+      needs WINOGRAD_TERMS channels times taps along D: fewer would break the promise that no default algorithm has
+      more than 4 times the rms error of sequential summation. F(2) has less error than that. A dilated layer is planned as the
       undilated ones that it interleaves.
 gemm  everything else: an implicit GEMM on the register tile.
 taps  when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
@@ -54,6 +54,7 @@ class ConvPlan(NamedTuple):
     in_place: bool
     workspace: int  # bytes of one thread
     reason: str
+    tile: int = 0  # Winograd: 6 for F(4), 4 for F(2)
 
 
 class PoolPlan(NamedTuple):
@@ -98,8 +99,18 @@ def choose_box(p: ConvProblem, ss: Three, sd: Three, lanes: int, wanted: int) ->
     return depth, height, width
 
 
-def winograd_fits(p: ConvProblem, itemsize: int, packed: bool) -> bool:
-    """Whether the Winograd kernel can compute this at all, within the promised memory."""
+def winograd_positions(tile: int, high: int) -> int:
+    """Transformed positions of a tile: both axes, or one if the kernel has one row."""
+    return tile * tile if high == 3 else tile
+
+
+def winograd_weights(terms: int, channels: int, tile: int, high: int) -> int:
+    """Elements of a group's transformed weights; each position takes an odd number of cache lines."""
+    return winograd_positions(tile, high) * (up(terms * channels, 16) | 1) * 16
+
+
+def winograd_fits(p: ConvProblem, tile: int, itemsize: int, packed: bool) -> bool:
+    """Whether the Winograd kernel can compute this at all, with the promised error and memory."""
     terms = p.C * p.kernel[0]
     return (
         p.kernel[2] == 3
@@ -107,32 +118,61 @@ def winograd_fits(p: ConvProblem, itemsize: int, packed: bool) -> bool:
         and p.stride == (1, 1, 1)
         and p.dilation == (1, 1, 1)
         and 0 not in p.size
+        and (tile == 4 or terms >= WINOGRAD_TERMS)
         and 36 * 32 * itemsize * (terms + p.O) <= WINOGRAD_MOST
-        and (packed or 36 * itemsize * terms * p.O * p.G <= WINOGRAD_MOST)
+        and (
+            packed
+            or itemsize * p.G * winograd_weights(terms, p.O, tile, p.kernel[1]) <= WINOGRAD_MOST
+        )
     )
 
 
-def winograd_pays(p: ConvProblem, lanes: int, packed: bool) -> bool:
-    """Cycles of one sample, roughly: 2 vectors of multiply-adds a cycle; transforms and weights as measured."""
-    if p.C * p.kernel[0] < WINOGRAD_TERMS or p.O < 8:
-        return False
-    high, positions = (4, 36) if p.kernel[1] == 3 else (1, 6)
-    nr, pairs = 2 * lanes, p.C * p.kernel[0] * p.O
-    tiles = p.out[0] * up(p.out[1], high) * up(p.out[2], 4)
-    panels = up(tiles, nr)
-    cost = panels * (positions * pairs + 20 * positions * (p.C * p.kernel[0] + p.O))
-    cost += positions * pairs * (0.4 if packed else 4)
-    space = p.out[0] * p.out[1] * p.out[2]
-    direct = up(space, nr) * p.kernel[1] * 3 * (pairs + 8 * p.C * p.kernel[0])
-    direct += p.kernel[1] * 3 * pairs * 0.4
-    return cost < 0.95 * direct
+def weight_cycles(elements: int, itemsize: int, reads: int) -> float:
+    """Cycles to read weights so many times: from L3 what does not fit L2."""
+    size = elements * itemsize
+    return size * reads / (8 if size > L2 else 32)
 
 
-def winograd(p: ConvProblem, itemsize: int, lanes: int) -> ConvPlan:
+def winograd_cycles(p: ConvProblem, tile: int, itemsize: int, lanes: int, packed: bool) -> float:
+    """Cycles of one sample, roughly: 2 vectors of multiply-adds a cycle; transforms as measured."""
+    m, terms = tile - 2, p.C * p.kernel[0]
+    high, positions = m if p.kernel[1] == 3 else 1, winograd_positions(tile, p.kernel[1])
+    vectors = up(p.out[0] * up(p.out[1], high) * up(p.out[2], m), lanes)
+    plan = winograd(p._replace(N=1), tile, itemsize, lanes)
+    cost = vectors * (positions * terms * p.O / 2 + 10 * positions * (terms + p.O))
+    cost += weight_cycles(winograd_weights(terms, p.O, tile, p.kernel[1]), itemsize, plan.boxes[0])
+    if not packed:
+        cost += (8 + 0.7 * positions) * terms * p.O * itemsize / 4
+    return cost
+
+
+def direct_cycles(p: ConvProblem, itemsize: int, lanes: int) -> float:
+    """The same for the implicit GEMM."""
+    taps, terms = p.kernel[1] * p.kernel[2], p.C * p.kernel[0]
+    vectors = up(p.out[0] * p.out[1] * p.out[2], lanes)
+    cost = vectors * taps * (terms * p.O / 2 + 4 * terms)
+    return cost + weight_cycles(taps * terms * p.O, itemsize, up(vectors, 48))
+
+
+def winograd_tile(p: ConvProblem, itemsize: int, lanes: int, packed: bool, forced: bool) -> int:
+    """The tile that is fastest by the cost model: 6 for F(4), 4 for F(2), 0 where direct convolution is."""
+    best, tile = (float("inf") if forced else 0.9 * direct_cycles(p, itemsize, lanes)), 0
+    if not forced and p.O <= ROWS_CHANNELS:
+        return 0
+    for candidate in (6, 4):
+        if winograd_fits(p, candidate, itemsize, packed):
+            cost = winograd_cycles(p, candidate, itemsize, lanes, packed)
+            if cost < best:
+                best, tile = cost, candidate
+    return tile
+
+
+def winograd(p: ConvProblem, tile: int, itemsize: int, lanes: int) -> ConvPlan:
     """Panels of tiles an item: transformed input and products of about WINOGRAD_BLOCK bytes."""
-    high, positions = (4, 36) if p.kernel[1] == 3 else (1, 6)
+    m = tile - 2
+    high, positions = m if p.kernel[1] == 3 else 1, winograd_positions(tile, p.kernel[1])
     nr, terms = 2 * lanes, p.C * p.kernel[0]
-    tiles = (1, up(p.out[1], high), up(p.out[2], 4))
+    tiles = (1, up(p.out[1], high), up(p.out[2], m))
     total = max(1, up(p.N * p.out[0] * tiles[1] * tiles[2], nr))
     each = positions * nr * itemsize * (terms + p.O)
     panels = max(1, min(8, WINOGRAD_BLOCK // each))
@@ -142,10 +182,13 @@ def winograd(p: ConvProblem, itemsize: int, lanes: int) -> ConvPlan:
     panels_at = slab_at + lines(positions * (panels * terms * nr * itemsize + 64))
     workspace = panels_at + lines(positions * (panels * p.O * nr * itemsize + 64))
     none, one = (0, 0, 0), (1, 1, 1)
-    reason = f"Winograd F({high}x4, {p.kernel[1]}x3): {positions} products a tile for {high * 4 * p.kernel[1] * 3}"
+    reason = (
+        f"Winograd F({high}x{m}, {p.kernel[1]}x3): {positions} products a tile "
+        f"for {high * m * p.kernel[1] * 3}"
+    )
     return ConvPlan(
-        3, one, one, one, (panels * nr, high, 4), (blocks, 1, 1), none, 1, 0, 0, 0, terms, positions, p.O,
-        panels, tiles, slab_at, panels_at, False, workspace, reason,
+        3, one, one, one, (panels * nr, high, m), (blocks, 1, 1), none, 1, 0, 0, 0, terms, positions, p.O,
+        panels, tiles, slab_at, panels_at, False, workspace, reason, tile,
     )  # fmt: skip
 
 
@@ -153,9 +196,10 @@ def choose(
     p: ConvProblem, itemsize: int, lanes: int, tile_rows: int, algorithm: str, packed: bool
 ) -> ConvPlan:
     """The plan of a convolution for an algorithm: "direct", "winograd", or "auto"."""
-    if algorithm == "winograd" or (algorithm == "auto" and winograd_pays(p, lanes, packed)):
-        if winograd_fits(p, itemsize, packed):
-            return winograd(p, itemsize, lanes)
+    if algorithm != "direct" and p.kernel[2] == 3:
+        tile = winograd_tile(p, itemsize, lanes, packed, algorithm == "winograd")
+        if tile:
+            return winograd(p, tile, itemsize, lanes)
     return conv(p, itemsize, lanes, tile_rows)
 
 

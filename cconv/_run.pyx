@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from cconv import _cpu
-from cconv._plan import choose as plan_conv, pool as plan_pool, winograd_fits, winograd_pays
+from cconv._plan import choose as plan_conv, pool as plan_pool, winograd_tile, winograd_weights
 from cconv._problem import Part, flattened, interleaved
 
 from cpython.buffer cimport (PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
@@ -434,6 +434,7 @@ cdef class ConvPlan:
             job.c_block, job.t_block, job.o_block, job.panels = plan.c_block, plan.t_block, plan.o_block, plan.panels
             job.slab_at, job.panels_at, job.in_place = plan.slab_at, plan.panels_at, plan.in_place
             job.o_splits = 1
+            job.tile = plan.tile
             job.workspace_bytes = plan.workspace
             self.work += (<double>p.N * p.G * p.C * p.O * p.kernel[0] * p.kernel[1] * p.kernel[2]
                           * p.out[0] * p.out[1] * p.out[2])
@@ -449,8 +450,8 @@ cdef class ConvPlan:
                 (problem.kernel[1] == 3 or algorithm == "winograd"):  # along one axis the gathers eat the gain
             parts = interleaved(problem)
             if len(parts) <= 64 and all(
-                winograd_fits(part.problem, self.itemsize, packed)
-                and (algorithm == "winograd" or winograd_pays(part.problem, self.table.lanes, packed)) for part in parts
+                winograd_tile(part.problem, self.itemsize, self.table.lanes, packed, algorithm == "winograd")
+                for part in parts
             ):
                 return parts
         return [Part(problem, (0, 0, 0), one)]
@@ -480,7 +481,7 @@ cdef class ConvPlan:
         done = {}
         for i, part in enumerate(self.split_weight(weight)):
             # the parts of a dilated convolution share their weights
-            key = (id(part), self.jobs[i].kernel == 3) if not self.transposed else i
+            key = (id(part), self.jobs[i].kernel, self.jobs[i].tile) if not self.transposed else i
             if key not in done:
                 done[key] = self.pack_part(i, part)
             packed.append(done[key])
@@ -494,11 +495,12 @@ cdef class ConvPlan:
             return part
         size = part.size
         if job.kernel == 3:
-            size = size // (job.k[1] * 3) * (36 if job.k[1] == 3 else 6)
+            size = job.G * winograd_weights(job.C * job.k[0], job.O, job.tile, job.k[1])
         result = new_output((size,), self.dtype, size * self.itemsize)
         PyObject_GetBuffer(part, &source, PyBUF_STRIDES)
         PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
         job.w = source.buf
+        job.threads = thread_limit() if part.size > 1 << 16 else 1
         with nogil:
             if job.kernel == 3:
                 self.winograd.pack(&job, to.buf)
@@ -510,7 +512,7 @@ cdef class ConvPlan:
 
     def layout(self):
         """What the packed weights depend on beside the weights: two plans with equal layouts can share them."""
-        return self.dtype, tuple([plan.kernel for plan in self.plans]), tuple([part.taps for part in self.parts])
+        return self.dtype, tuple([(plan.kernel, plan.tile) for plan in self.plans]), tuple([part.taps for part in self.parts])
 
     def tile(self):
         return self.table.rows, 2 * self.table.lanes
@@ -562,7 +564,7 @@ cdef class ConvPlan:
                     return None
                 part = weights[i]
                 if job.kernel == 3 and not packed:
-                    if i == 0 or self.transposed:
+                    if i == 0 or self.transposed or job.tile != self.jobs[i - 1].tile:
                         transformed = self.pack_part(i, part)
                     part = transformed
                 PyObject_GetBuffer(part, &wv, PyBUF_STRIDES)

@@ -21,10 +21,8 @@ from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
 from cconv.kernels.job cimport ConvJob, ConvTable
-
-
-from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_tile, copy_run, load, load2, real, set1, source, store,
-                                 tile_row, vec)
+from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, copy_run, load, load2, real, set1, source,
+                                 store, tile_row, vec)
 
 # ---------------------------------------------------------------- weights
 
@@ -229,7 +227,7 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
     cdef Run runs[64]
     cdef int n
     cdef bint direct
-    cdef real buf[14 * 64]
+    cdef real buf[2 * 14 * 32]
     cdef const real *a
     cdef const real *b
     cdef const real *bb
@@ -242,12 +240,22 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
             n = panel_runs(job, runs, q, min(q + NR, positions), start, extent)
             direct = q + NR <= positions and job.ys[2] == 1 and (
                 n == 1 or runs[n - 1].y - runs[0].y == runs[n - 1].lane)
-            for t in range(t0, t1):
+            t = t0
+            while t < t1:
                 o = tile_row(job.O, tiles, t)
                 m = tile_row(job.O, tiles, t + 1) - o
                 a = w + o * K + (k0 * m if job.packed else k0)
                 bb = bias + o if bias != NULL else NULL
-                if direct:
+                t += 1
+                if q + VL >= positions and t < t1 and tile_row(job.O, tiles, t + 1) - o == 2 * m:
+                    # at most half a panel: two tiles at once
+                    if not first:
+                        copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, 2 * m, False)
+                    any_pair(m, job.packed, a, a + m * K, K, b, count, buf, buf + m * NR, NR, bb,
+                             bb + m if bb != NULL else NULL, first)
+                    copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, 2 * m, True)
+                    t += 1
+                elif direct:
                     any_tile(m, job.packed, a, K, b, count, y + o * job.yc + runs[0].y, job.yc, bb, first)
                 else:
                     if not first:

@@ -36,6 +36,7 @@ cdef struct ConvJob:
     Py_ssize_t t_block              # taps of one k block (all of them unless c_block == 1)
     Py_ssize_t o_block              # output channels whose weights stay in L2
     Py_ssize_t o_splits             # output channels are also split between items
+    int tile                        # Winograd: 6 for F(4), 4 for F(2)
     Py_ssize_t tiles[3]             # Winograd: tiles along H and W (the first is not used)
     Py_ssize_t slab_at, panels_at   # byte offsets in the workspace
     int in_place                    # one tap, no padding, stride 1: panels are packed from the input itself

@@ -125,6 +125,13 @@ CCONV_INLINE void load4(const real *p, vec *a, vec *b, vec *c, vec *d) {
     *b = even_of(o0, o1);
     *d = odd_of(o0, o1);
 }
+/* p[2i] = a[i], p[2i + 1] = b[i] */
+CCONV_INLINE void store2(real *p, vec a, vec b) {
+    vec low, high;
+    zip2(a, b, &low, &high);
+    store(p, low);
+    store(p + VL, high);
+}
 /* p[4i] = a[i], p[4i + 1] = b[i], p[4i + 2] = c[i], p[4i + 3] = d[i] */
 CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) {
     vec ac0, ac1, bd0, bd1, r0, r1;
@@ -150,6 +157,12 @@ CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) {
     for (int i = 0; i < VL; i++)
         for (int j = 0; j < 4; j++) p[4 * i + j] = t[j][i];
 }
+CCONV_INLINE void store2(real *p, vec a, vec b) {
+    real t[2][VL];
+    store(t[0], a); store(t[1], b);
+    for (int i = 0; i < VL; i++)
+        for (int j = 0; j < 2; j++) p[2 * i + j] = t[j][i];
+}
 CCONV_INLINE void load2(const real *p, vec *even, vec *odd) {
     real e[VL], o[VL];
     for (int i = 0; i < VL; i++) { e[i] = p[2 * i]; o[i] = p[2 * i + 1]; }
@@ -167,6 +180,7 @@ CCONV_INLINE vec set1(real x) { return x; }
 CCONV_INLINE vec max_nan(vec acc, vec v) { return (v > acc || v != v) ? v : acc; }
 CCONV_INLINE void load2(const real *p, vec *even, vec *odd) { *even = p[0]; *odd = p[1]; }
 CCONV_INLINE void load4(const real *p, vec *a, vec *b, vec *c, vec *d) { *a = p[0]; *b = p[1]; *c = p[2]; *d = p[3]; }
+CCONV_INLINE void store2(real *p, vec a, vec b) { p[0] = a; p[1] = b; }
 CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) { p[0] = a; p[1] = b; p[2] = c; p[3] = d; }
 #endif
 

@@ -47,6 +47,74 @@ cdef inline void tile(const int m, const real *a, const Py_ssize_t ra, const Py_
         store(c + i * ldc + VL, hi[i])
 
 
+cdef inline void pair(const int m, const real *a0, const real *a1, const Py_ssize_t ra, const Py_ssize_t ka,
+                      const real *b, Py_ssize_t count, real *c0, real *c1, const Py_ssize_t ldc, const real *bias0,
+                      const real *bias1, bint first) noexcept nogil:
+    """The tile turned: 2 x m rows of one vector of columns, for panels that are at most half full."""
+    cdef vec lo[14]
+    cdef vec hi[14]
+    cdef vec v
+    cdef Py_ssize_t _k
+    cdef int i
+    for i in range(m):
+        if first:
+            lo[i] = set1(bias0[i] if bias0 != NULL else <real>0)
+            hi[i] = set1(bias1[i] if bias1 != NULL else <real>0)
+        else:
+            lo[i] = load(c0 + i * ldc)
+            hi[i] = load(c1 + i * ldc)
+    for _k in range(count):
+        v = load(b)
+        for i in range(m):
+            lo[i] = lo[i] + set1(a0[i * ra]) * v
+            hi[i] = hi[i] + set1(a1[i * ra]) * v
+        a0 += ka
+        a1 += ka
+        b += NR
+    for i in range(m):
+        store(c0 + i * ldc, lo[i])
+        store(c1 + i * ldc, hi[i])
+
+
+cdef inline void any_pair(int m, bint packed, const real *a0, const real *a1, Py_ssize_t ra, const real *b,
+                          Py_ssize_t count, real *c0, real *c1, Py_ssize_t ldc, const real *bias0,
+                          const real *bias1, bint first) noexcept nogil:
+    if packed:
+        if m == 6: pair(6, a0, a1, 1, 6, b, count, c0, c1, ldc, bias0, bias1, first)
+        elif m == 5: pair(5, a0, a1, 1, 5, b, count, c0, c1, ldc, bias0, bias1, first)
+        elif m == 4: pair(4, a0, a1, 1, 4, b, count, c0, c1, ldc, bias0, bias1, first)
+        elif m < 4: any_short_pair(m, a0, a1, 1, m, b, count, c0, c1, ldc, bias0, bias1, first)
+        elif MR > 6: wide_pair(m, a0, a1, 1, m, b, count, c0, c1, ldc, bias0, bias1, first)
+    else:
+        if m == 6: pair(6, a0, a1, ra, 1, b, count, c0, c1, ldc, bias0, bias1, first)
+        elif m == 5: pair(5, a0, a1, ra, 1, b, count, c0, c1, ldc, bias0, bias1, first)
+        elif m == 4: pair(4, a0, a1, ra, 1, b, count, c0, c1, ldc, bias0, bias1, first)
+        elif m < 4: any_short_pair(m, a0, a1, ra, 1, b, count, c0, c1, ldc, bias0, bias1, first)
+        elif MR > 6: wide_pair(m, a0, a1, ra, 1, b, count, c0, c1, ldc, bias0, bias1, first)
+
+
+cdef inline void any_short_pair(int m, const real *a0, const real *a1, Py_ssize_t ra, Py_ssize_t ka, const real *b,
+                                Py_ssize_t count, real *c0, real *c1, Py_ssize_t ldc, const real *bias0,
+                                const real *bias1, bint first) noexcept nogil:
+    if m == 3: pair(3, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 2: pair(2, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 1: pair(1, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+
+
+cdef inline void wide_pair(int m, const real *a0, const real *a1, Py_ssize_t ra, Py_ssize_t ka, const real *b,
+                           Py_ssize_t count, real *c0, real *c1, Py_ssize_t ldc, const real *bias0,
+                           const real *bias1, bint first) noexcept nogil:
+    """Pairs of 7 to 14 rows, for 32 vector registers (AVX-512)."""
+    if m == 14: pair(14, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 13: pair(13, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 12: pair(12, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 11: pair(11, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 10: pair(10, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 9: pair(9, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 8: pair(8, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+    elif m == 7: pair(7, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
+
+
 cdef inline void any_tile(int m, bint packed, const real *a, Py_ssize_t ra, const real *b, Py_ssize_t count, real *c,
                           Py_ssize_t ldc, const real *bias, bint first) noexcept nogil:
     if packed:

@@ -1,40 +1,68 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Winograd convolution F(4, 3) along W, or F(4x4, 3x3) over H and W, of one floating type and instruction set.
+"""Winograd convolution F(m, 3) along W, or F(m x m, 3x3) over H and W, of one floating type and instruction set.
 
-    y = A^T [ (G w G^T) * (B^T x B) ] A      on 6x6 input tiles, 4 apart, each giving 4x4 outputs
+    y = A^T [ (G w G^T) * (B^T x B) ] A      on TxT input tiles, m = T - 2 apart, each giving m x m outputs; m is 4 or 2
 
-after Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016, section 4: 36 multiplications a tile and
-channel pair instead of 144. The products over all channels are 36 matrix products, done on the register tile.
-The matrices are Toom-Cook's for the points 0, 1, -1, 1/2, -2 and infinity, which cost about half the rounding error of
-the usual 0, 1, -1, 2, -2: with u = d4 - d2 and v = d3 - d1
+after Lavin and Gray, Fast Algorithms for Convolutional Neural Networks, 2016, section 4: with m = 4, 36 multiplications
+a tile and channel pair instead of 144; with m = 2, 16 instead of 36. The products over all channels are T x T matrix
+products, done on the register tile. F(2) rounds less than direct summation and has fewer weights to read: it is for
+few channels and for images of few tiles. Its matrices are those of the paper. Those of F(4) are Toom-Cook's for the
+points 0, 1, -1, 1/2, -2 and infinity, which cost about half the rounding error of the usual 0, 1, -1, 2, -2: with
+u = d4 - d2 and v = d3 - d1
 
     B^T d = (d0 + d4 - 2 d2 + 3/2 v,  u + v + 3/2 (d2 + d3),  u - v + 3/2 (d3 - d2),  u + 2 v,  u - v/2,
              d1 + d5 - 2 d3 + 3/2 u)
     A^T m = (m0 + a + m3 + m4,  b + m3/2 - 2 m4,  a + m3/4 + 4 m4,  b + m3/8 - 8 m4 + m5),  a = m1 + m2, b = m1 - m2
 
-Used for undilated stride-1 kernels of 3 (along W) and 1 or 3 (along H) taps with enough channels for the promised
-error; taps along D count as channels. A dilated layer comes here as interleaved undilated ones.
+Used for undilated stride-1 kernels of 3 (along W) and 1 or 3 (along H) taps; F(4) with enough channels for the promised
+error. Taps along D count as channels. A dilated layer comes here as interleaved undilated ones.
 
 One item is a block of tiles, numbered through the batch; NR tiles are the lanes of a panel. Its transformed input
-(6x6 x panels x channels x NR) and its products stay in L2 / L3 between the three steps; each transform runs on whole
-vectors of tiles, the columns de-interleaved by 4 on the way in and interleaved on the way out.
+(TxT x panels x channels x NR) and its products stay in L2 / L3 between the three steps; each transform runs on whole
+vectors of tiles, the columns de-interleaved by m on the way in and interleaved on the way out.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport parallel, prange, threadid
+from libc.string cimport memset
 
 from cconv.kernels.job cimport ConvJob, ConvTable
-from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_tile, copy_run, load, real, set1, source, store, tile_row,
-                                 vec)
+from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, copy_run, load, load2, real, set1, source,
+                                 store, tile_row, vec)
 
 
 cdef extern from "simd.h" nogil:
     void load4(const real *p, vec *a, vec *b, vec *c, vec *d)
     void store4(real *p, vec a, vec b, vec c, vec d)
+    void store2(real *p, vec a, vec b)
 
 
 cdef struct Run:
     # neighbouring tiles of one tile row
     Py_ssize_t n, z, ty, tx, length, lane
+
+
+cdef inline void input_four(vec *d, const int s) noexcept nogil:
+    """B^T of F(2) on four vectors s apart."""
+    cdef vec d1 = d[s]
+    d[0] = d[0] - d[2 * s]
+    d[s] = d1 + d[2 * s]
+    d[2 * s] = d[2 * s] - d1
+    d[3 * s] = d1 - d[3 * s]
+
+
+cdef inline void output_four(vec *y, const int t, const vec *m, const int s) noexcept nogil:
+    """A^T of F(2) on four vectors s apart, two results t apart."""
+    y[0] = m[0] + m[s] + m[2 * s]
+    y[t] = m[s] - m[2 * s] - m[3 * s]
+
+
+cdef inline void weight_four(vec *t, const int s, const vec *w, const int ws) noexcept nogil:
+    """G of F(2) on three taps ws apart, four results s apart."""
+    cdef vec even = w[0] + w[2 * ws]
+    t[0] = w[0]
+    t[s] = (even + w[ws]) * set1(<real>0.5)
+    t[2 * s] = (even - w[ws]) * set1(<real>0.5)
+    t[3 * s] = w[2 * ws]
 
 
 cdef inline void input_six(vec *d, const int s) noexcept nogil:
@@ -79,64 +107,107 @@ cdef inline void weight_six(vec *t, const int s, const vec *w, const int ws) noe
     t[5 * s] = w[2 * ws]
 
 
-cdef inline void transform_weights(const int high, real *to, Py_ssize_t ld, const real *w, Py_ssize_t n) noexcept nogil:
-    """VL filters in a row in memory, of which n are there: to[position * ld + lane]."""
-    cdef int taps = 9 if high == 6 else 3
-    cdef real lanes[9 * 16]
+cdef inline void input_axis(const int T, vec *d, const int s) noexcept nogil:
+    if T == 6: input_six(d, s)
+    else: input_four(d, s)
+
+
+cdef inline void output_axis(const int T, vec *y, const int t, const vec *m, const int s) noexcept nogil:
+    if T == 6: output_six(y, t, m, s)
+    else: output_four(y, t, m, s)
+
+
+cdef inline void weight_axis(const int T, vec *t, const int s, const vec *w, const int ws) noexcept nogil:
+    if T == 6: weight_six(t, s, w, ws)
+    else: weight_four(t, s, w, ws)
+
+
+cdef inline void transform_weights(const int T, const int high, vec *f, const real *lanes,
+                                   Py_ssize_t ld) noexcept nogil:
+    """VL filters, lanes[tap * ld + filter], to their T or T x T positions."""
     cdef vec d[9]
     cdef vec h[18]
-    cdef vec f[36]
-    cdef Py_ssize_t k
     cdef int t, r, c
-    for t in range(taps):
-        for k in range(VL):
-            lanes[t * VL + k] = w[k * taps + t] if k < n else <real>0
-    for t in range(taps):
-        d[t] = load(lanes + t * VL)
+    for t in range(3 if high == 1 else 9):
+        d[t] = load(lanes + t * ld)
     if high == 1:
-        weight_six(f, 1, d, 1)
+        weight_axis(T, f, 1, d, 1)
     else:
         for r in range(3):
-            weight_six(&h[r * 6], 1, &d[r * 3], 1)
-        for c in range(6):
-            weight_six(&f[c], 6, &h[c], 6)
-    for t in range(6 * high):
-        store(to + t * ld, f[t])
+            weight_axis(T, &h[r * T], 1, &d[r * 3], 1)
+        for c in range(T):
+            weight_axis(T, &f[c], T, &h[c], T)
 
 
-cdef inline void pack_group(const int high, ConvJob *job, real *to, const real *w) noexcept nogil:
-    cdef Py_ssize_t K = job.C * job.k[0], O = job.O, tiles = (O + MR - 1) // MR, t, o, rows, k, n, i, l
-    cdef Py_ssize_t taps = 9 if high == 6 else 3
-    cdef real buf[36 * 14 * 16]
+cdef inline void pack_tile(const int T, const int high, real *to, Py_ssize_t plane, const real *w, Py_ssize_t K,
+                           Py_ssize_t rows) noexcept nogil:
+    """The filters of one tile, (rows, K, taps), to to[position * plane + k * rows + row]. Lanes are rows."""
+    cdef Py_ssize_t taps = 3 if high == 1 else 9, k = 0, n, i, i0, kk, t, ld = (rows + VL - 1) // VL * VL
+    cdef real lanes[8 * 9 * 16]
+    cdef real buf[16]
+    cdef vec f[36]
+    cdef const real *from_
     cdef real *at
-    cdef real *b
     cdef int xi
-    for t in range(tiles):
-        o = tile_row(O, tiles, t)
-        rows = tile_row(O, tiles, t + 1) - o
-        k = 0
-        while k < K:
-            n = min(<Py_ssize_t>VL, K - k)
-            for i in range(rows):
-                transform_weights(high, buf + i * VL, 14 * VL, w + ((o + i) * K + k) * taps, n)
-            for xi in range(6 * high):
-                at = to + (xi * O + o) * K + k * rows
-                b = buf + xi * 14 * VL
-                for l in range(n):
-                    for i in range(rows):
-                        at[i] = b[i * VL + l]
-                    at += rows
-            k += VL
+    if rows < ld:
+        # not left as the stack had them: a denormal costs a hundred cycles
+        memset(lanes, 0, 8 * taps * ld * sizeof(real))
+    while k < K:
+        # eight terms at a time: the scalar stores of a block have left the store buffer when its vectors are loaded
+        n = min(<Py_ssize_t>8, K - k)
+        for i in range(rows):
+            from_ = w + (i * K + k) * taps
+            for t in range(n * taps):
+                lanes[t * ld + i] = from_[t]
+        for kk in range(n):
+            i0 = 0
+            while i0 < rows:
+                transform_weights(T, high, f, lanes + kk * taps * ld + i0, ld)
+                at = to + (k + kk) * rows + i0
+                if (k + kk) * rows + i0 + VL <= K * rows:
+                    # what runs over is the next term's, which is still to come
+                    for xi in range(T * high):
+                        store(at + xi * plane, f[xi])
+                else:
+                    for xi in range(T * high):
+                        store(buf, f[xi])
+                        for i in range(rows - i0):
+                            at[xi * plane + i] = buf[i]
+                i0 += VL
+        k += 8
+
+
+cdef inline Py_ssize_t weight_plane(ConvJob *job) noexcept nogil:
+    """Elements from one position to the next: an odd number of lines, or all would fall into the same cache sets."""
+    return ((job.O * job.C * job.k[0] + 15) // 16 | 1) * 16
+
+
+cdef inline void pack_group(const int T, const int high, ConvJob *job, real *to, Py_ssize_t item) noexcept nogil:
+    cdef Py_ssize_t K = job.C * job.k[0], tiles = (job.O + MR - 1) // MR, g = item // tiles, t = item % tiles
+    cdef Py_ssize_t o = tile_row(job.O, tiles, t), plane = weight_plane(job), taps = 3 if high == 1 else 9
+    pack_tile(T, high, to + g * T * high * plane + o * K, plane, <const real *>job.w + (g * job.O + o) * K * taps, K,
+              tile_row(job.O, tiles, t + 1) - o)
+
+
+cdef void pack_one(ConvJob *job, void *packed, Py_ssize_t item) noexcept nogil:
+    if job.k[1] == 3:
+        if job.tile == 6: pack_group(6, 6, job, <real *>packed, item)
+        else: pack_group(4, 4, job, <real *>packed, item)
+    else:
+        if job.tile == 6: pack_group(6, 1, job, <real *>packed, item)
+        else: pack_group(4, 1, job, <real *>packed, item)
 
 
 cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
     """(G, O, C, kd, kh, kw) into, a group and transformed position, tiles of up to MR rows, k = (c, kd) outer."""
-    cdef Py_ssize_t size = job.O * job.C * job.k[0], g
-    for g in range(job.G):
-        if job.k[1] == 3:
-            pack_group(6, job, <real *>packed + g * 36 * size, <const real *>job.w + g * 9 * size)
-        else:
-            pack_group(1, job, <real *>packed + g * 6 * size, <const real *>job.w + g * 3 * size)
+    cdef Py_ssize_t items = job.G * ((job.O + MR - 1) // MR), item
+    if job.threads <= 1:
+        for item in range(items):
+            pack_one(job, packed, item)
+    else:
+        with parallel(num_threads=job.threads):
+            for item in prange(items, schedule="static"):
+                pack_one(job, packed, item)
 
 
 cdef int panel_runs(ConvJob *job, Run *runs, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
@@ -168,34 +239,42 @@ cdef inline void fill_line(ConvJob *job, real *line, const real *x, Py_ssize_t a
         line[j] = x[i * job.xs[2]] if i >= 0 else <real>0
 
 
-cdef inline void gather_row(ConvJob *job, real *lanes, real *line, Run *run, const real *x) noexcept nogil:
-    """The six columns of each tile of a run, one row: lanes[c * (NR + VL) + lane]. x may be NULL: a row of zeros."""
+cdef inline void gather_row(const int T, ConvJob *job, real *lanes, real *line, Run *run, const real *x) noexcept nogil:
+    """The T columns of each tile of a run, one row: lanes[c * (NR + VL) + lane]. x may be NULL: a row of zeros."""
     cdef Py_ssize_t n = run.length, t = 0, c, ld = NR + VL
     cdef vec a, b, d, e, zero = set1(<real>0)
     lanes += run.lane
     if x == NULL:
         while t < n:
-            for c in range(6):
+            for c in range(T):
                 store(lanes + c * ld + t, zero)
             t += VL
         return
-    fill_line(job, line, x, run.tx * 4 - job.p[2], 4 * n + 2)
+    fill_line(job, line, x, run.tx * (T - 2) - job.p[2], (T - 2) * n + 2)
     while t < n:
-        load4(line + 4 * t, &a, &b, &d, &e)
-        store(lanes + t, a)
-        store(lanes + ld + t, b)
-        store(lanes + 2 * ld + t, d)
-        store(lanes + 3 * ld + t, e)
-        load4(line + 4 * t + 4, &a, &b, &d, &e)
-        store(lanes + 4 * ld + t, a)
-        store(lanes + 5 * ld + t, b)
+        if T == 6:
+            load4(line + 4 * t, &a, &b, &d, &e)
+            store(lanes + t, a)
+            store(lanes + ld + t, b)
+            store(lanes + 2 * ld + t, d)
+            store(lanes + 3 * ld + t, e)
+            load4(line + 4 * t + 4, &a, &b, &d, &e)
+            store(lanes + 4 * ld + t, a)
+            store(lanes + 5 * ld + t, b)
+        else:
+            load2(line + 2 * t, &a, &b)
+            store(lanes + t, a)
+            store(lanes + ld + t, b)
+            load2(line + 2 * t + 2, &a, &b)
+            store(lanes + 2 * ld + t, a)
+            store(lanes + 3 * ld + t, b)
         t += VL
 
 
-cdef inline void transform_input(const int high, ConvJob *job, real *u, Py_ssize_t us, const real *x, Run *runs,
-                                 int n, real *lanes, real *line) noexcept nogil:
+cdef inline void transform_input(const int T, const int high, ConvJob *job, real *u, Py_ssize_t us, const real *x,
+                                 Run *runs, int n, int vectors, real *lanes, real *line) noexcept nogil:
     """One channel (and tap along D) of one panel: u[position * us + lane]."""
-    cdef Py_ssize_t ld = NR + VL, iy, iz
+    cdef Py_ssize_t ld = NR + VL, iy, iz, hop = 1 if high == 1 else T - 2
     cdef int i, r, c, v
     cdef const real *plane
     cdef vec d[36]
@@ -203,28 +282,28 @@ cdef inline void transform_input(const int high, ConvJob *job, real *u, Py_ssize
         iz = runs[i].z  # the caller has resolved the depth: -1 for padding
         plane = x + runs[i].n * job.xn + iz * job.xs[0]
         for r in range(high):
-            iy = source(runs[i].ty * 4 - job.p[1] + r, job.size[1], job.mode) if high == 6 else \
-                source(runs[i].ty - job.p[1], job.size[1], job.mode)
+            iy = source(runs[i].ty * hop - job.p[1] + r, job.size[1], job.mode)
             if iz < 0 or iy < 0:
-                gather_row(job, lanes + r * 6 * ld, line, &runs[i], NULL)
+                gather_row(T, job, lanes + r * T * ld, line, &runs[i], NULL)
             else:
-                gather_row(job, lanes + r * 6 * ld, line, &runs[i], plane + iy * job.xs[1])
-    for v in range(2):
+                gather_row(T, job, lanes + r * T * ld, line, &runs[i], plane + iy * job.xs[1])
+    for v in range(vectors):
         for r in range(high):
-            for c in range(6):
-                d[r * 6 + c] = load(lanes + (r * 6 + c) * ld + v * VL)
-            input_six(&d[r * 6], 1)
-        if high == 6:
-            for c in range(6):
-                input_six(&d[c], 6)
-        for r in range(6 * high):
+            for c in range(T):
+                d[r * T + c] = load(lanes + (r * T + c) * ld + v * VL)
+            input_axis(T, &d[r * T], 1)
+        if high > 1:
+            for c in range(T):
+                input_axis(T, &d[c], T)
+        for r in range(T * high):
             store(u + r * us + v * VL, d[r])
 
 
-cdef inline void transform_output(const int high, ConvJob *job, const real *m, Py_ssize_t ms, real *y, real bias,
-                                  Run *runs, int n, real *lines) noexcept nogil:
+cdef inline void transform_output(const int T, const int high, ConvJob *job, const real *m, Py_ssize_t ms, real *y,
+                                  real bias, Run *runs, int n, int vectors, real *lines) noexcept nogil:
     """One output channel of one panel, back to positions and into y."""
-    cdef int v, r, c, i, rows = 4 if high == 6 else 1
+    cdef int wide = T - 2, rows = 1 if high == 1 else T - 2
+    cdef int v, r, c, i
     cdef Py_ssize_t width, height, j, _row
     cdef vec d[36]
     cdef vec h[24]
@@ -232,23 +311,28 @@ cdef inline void transform_output(const int high, ConvJob *job, const real *m, P
     cdef vec b = set1(bias)
     cdef real *to
     cdef real *line
-    for v in range(2):
-        for r in range(6 * high):
+    for v in range(vectors):
+        for r in range(T * high):
             d[r] = load(m + r * ms + v * VL)
-        if high == 6:
-            for c in range(6):
-                output_six(&h[c], 6, &d[c], 6)
-            for r in range(4):
-                output_six(&o[r * 4], 1, &h[r * 6], 1)
+        if high > 1:
+            for c in range(T):
+                output_axis(T, &h[c], T, &d[c], T)
+            for r in range(T - 2):
+                output_axis(T, &o[r * (T - 2)], 1, &h[r * T], 1)
         else:
-            output_six(&o[0], 1, &d[0], 1)
-        for r in range(rows):
-            store4(lines + r * 4 * NR + v * 4 * VL, o[r * 4] + b, o[r * 4 + 1] + b, o[r * 4 + 2] + b, o[r * 4 + 3] + b)
+            output_axis(T, &o[0], 1, &d[0], 1)
+        for r in range(T - 2 if high > 1 else 1):
+            if T == 6:
+                store4(lines + r * 4 * NR + v * 4 * VL, o[r * 4] + b, o[r * 4 + 1] + b, o[r * 4 + 2] + b,
+                       o[r * 4 + 3] + b)
+            else:
+                store2(lines + r * 2 * NR + v * 2 * VL, o[r * 2] + b, o[r * 2 + 1] + b)
     for i in range(n):
-        width = min(4 * runs[i].length, job.out[2] - 4 * runs[i].tx)
+        width = min(wide * runs[i].length, job.out[2] - wide * runs[i].tx)
         height = min(<Py_ssize_t>rows, job.out[1] - rows * runs[i].ty)
-        to = y + runs[i].n * job.yn + runs[i].z * job.ys[0] + runs[i].ty * rows * job.ys[1] + runs[i].tx * 4 * job.ys[2]
-        line = lines + 4 * runs[i].lane
+        to = (y + runs[i].n * job.yn + runs[i].z * job.ys[0] + runs[i].ty * rows * job.ys[1]
+              + runs[i].tx * wide * job.ys[2])
+        line = lines + wide * runs[i].lane
         for _row in range(height):
             if job.ys[2] == 1:
                 copy_run(to, line, 1, width)
@@ -256,35 +340,54 @@ cdef inline void transform_output(const int high, ConvJob *job, const real *m, P
                 for j in range(width):
                     to[j * job.ys[2]] = line[j]
             to += job.ys[1]
-            line += 4 * NR
+            line += wide * NR
+
+
+cdef inline void panel_tiles(ConvJob *job, bint half, real *m, const real *u, const real *w, Py_ssize_t t0,
+                             Py_ssize_t t1, Py_ssize_t tiles, Py_ssize_t o0) noexcept nogil:
+    """m[o, :] = sum over k of w[o, k] * u[k, :] for tiles t0..t1, one panel and one position."""
+    cdef Py_ssize_t K = job.C * job.k[0], t = t0, o, rows, next_
+    cdef const real *wo
+    cdef real *mo
+    while t < t1:
+        o = tile_row(job.O, tiles, t)
+        rows = tile_row(job.O, tiles, t + 1) - o
+        wo = w + o * K
+        mo = m + (o - o0) * NR
+        if not half:
+            any_tile(rows, True, wo, 0, u, K, mo, NR, NULL, True)
+            t += 1
+            continue
+        # two tiles at once where both have as many rows; a single one is computed twice
+        next_ = rows if t + 1 < t1 and tile_row(job.O, tiles, t + 2) - o == 2 * rows else 0
+        any_pair(rows, True, wo, wo + next_ * K, 0, u, K, mo, mo + next_ * NR, NR, NULL, NULL, True)
+        t += 2 if next_ else 1
 
 
 cdef inline void products(ConvJob *job, real *m, Py_ssize_t ms, const real *u, Py_ssize_t us, Py_ssize_t panels,
-                          Py_ssize_t positions, const real *w, Py_ssize_t t0, Py_ssize_t t1, Py_ssize_t tiles,
-                          Py_ssize_t o0, Py_ssize_t width) noexcept nogil:
-    """m[position, panel, o, :] = sum over k of w[position, o, k] * u[position, panel, k, :] for tiles t0..t1."""
-    cdef Py_ssize_t K = job.C * job.k[0], _xi, t, p, o, rows
-    cdef bint streamed = width * K * <Py_ssize_t>sizeof(real) > 192 * 1024
+                          bint half, Py_ssize_t positions, const real *w, Py_ssize_t t0, Py_ssize_t t1,
+                          Py_ssize_t tiles, Py_ssize_t o0, Py_ssize_t width) noexcept nogil:
+    """m[position, panel, o, :] for tiles t0..t1; `half`: the last panel has no more than VL tiles of the image."""
+    cdef Py_ssize_t K = job.C * job.k[0], _xi, t, p
+    cdef bint streamed = panels > 1 and width * K * <Py_ssize_t>sizeof(real) > 192 * 1024
     for _xi in range(positions):
         if streamed:
-            # weights larger than L2: each tile of them is read once for all panels
-            for t in range(t0, t1):
-                o = tile_row(job.O, tiles, t)
-                rows = tile_row(job.O, tiles, t + 1) - o
+            # weights larger than L2: two tiles of them are read once for all panels
+            t = t0
+            while t < t1:
                 for p in range(panels):
-                    any_tile(rows, True, w + o * K, 0, u + p * K * NR, K, m + (p * width + o - o0) * NR, NR, NULL, True)
+                    panel_tiles(job, half and p == panels - 1, m + p * width * NR, u + p * K * NR, w, t, min(t + 2, t1),
+                                tiles, o0)
+                t += 2
         else:
             for p in range(panels):
-                for t in range(t0, t1):
-                    o = tile_row(job.O, tiles, t)
-                    rows = tile_row(job.O, tiles, t + 1) - o
-                    any_tile(rows, True, w + o * K, 0, u + p * K * NR, K, m + (p * width + o - o0) * NR, NR, NULL, True)
-        w += job.O * K
+                panel_tiles(job, half and p == panels - 1, m + p * width * NR, u + p * K * NR, w, t0, t1, tiles, o0)
+        w += weight_plane(job)
         u += us
         m += ms
 
 
-cdef inline void run_block(const int high, ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
+cdef inline void run_block(const int T, const int high, ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
     """Item = (group, block of panels, split of the output channels), the last fastest."""
     cdef Py_ssize_t split = item % job.o_splits, rest = item // job.o_splits
     cdef Py_ssize_t block = rest % job.boxes[0], g = rest // job.boxes[0], K = job.C * job.k[0]
@@ -306,30 +409,37 @@ cdef inline void run_block(const int high, ConvJob *job, Py_ssize_t item, char *
     cdef Py_ssize_t p, c, z, o
     cdef Run runs[64]
     cdef Run deep[64]
-    cdef int n, i
+    cdef int n, i, vectors
     for p in range(panels):
+        vectors = 1 if last - first - p * NR <= VL else 2
         n = panel_runs(job, runs, first + p * NR, min(first + (p + 1) * NR, last))
+        if last - first - p * NR < NR:
+            # lanes without a tile: zeros, for a denormal left from other work costs a hundred cycles
+            memset(lanes, 0, 36 * (NR + VL) * sizeof(real))
         for z in range(job.k[0]):
             for i in range(n):
                 deep[i] = runs[i]
                 deep[i].z = source(runs[i].z - job.p[0] + z, job.size[0], job.mode)
             for c in range(job.C):
-                transform_input(high, job, u + (p * K + c * job.k[0] + z) * NR, us, x + c * job.xc, deep, n, lanes,
-                                line)
-    products(job, m, ms, u, us, panels, 6 * high, <const real *>job.w + g * 6 * high * job.O * K, t0, t1, tiles, o0,
-             width)
+                transform_input(T, high, job, u + (p * K + c * job.k[0] + z) * NR, us, x + c * job.xc, deep, n,
+                                vectors, lanes, line)
+    products(job, m, ms, u, us, panels, last - first - (panels - 1) * NR <= VL, T * high,
+             <const real *>job.w + g * T * high * weight_plane(job), t0, t1, tiles, o0, width)
     for p in range(panels):
+        vectors = 1 if last - first - p * NR <= VL else 2
         n = panel_runs(job, runs, first + p * NR, min(first + (p + 1) * NR, last))
         for o in range(width):
-            transform_output(high, job, m + (p * width + o) * NR, ms, y + (o0 + o) * job.yc,
-                             bias[o0 + o] if bias != NULL else <real>0, runs, n, lanes)
+            transform_output(T, high, job, m + (p * width + o) * NR, ms, y + (o0 + o) * job.yc,
+                             bias[o0 + o] if bias != NULL else <real>0, runs, n, vectors, lanes)
 
 
 cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
     if job.k[1] == 3:
-        run_block(6, job, item, workspace)
+        if job.tile == 6: run_block(6, 6, job, item, workspace)
+        else: run_block(4, 4, job, item, workspace)
     else:
-        run_block(1, job, item, workspace)
+        if job.tile == 6: run_block(6, 1, job, item, workspace)
+        else: run_block(4, 1, job, item, workspace)
 
 
 cdef void run(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
