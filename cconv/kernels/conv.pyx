@@ -13,8 +13,8 @@ One item is a box of output positions of one sample and group. For it
      the slab and runs a register tile of MR output channels x NR positions over them, the weights broadcast;
      rows (few output channels: depthwise, filters) keeps eight vectors of one output channel in registers and reads
      the slab directly; taps (slabs that would not fit) walks the input itself, tap by tap.
-Each output is one chain of multiply-adds in the order c, kd, kh, kw, whatever the kernel, box, tile or thread: the same
-bits.
+Each output is one chain of multiply-adds in the order c, kd, kh, kw (c, kd, kw, kh where rows shares its loads), which
+depends on neither thread, batch nor strides: the same bits.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport parallel, prange, threadid
@@ -86,6 +86,30 @@ cdef void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexce
         j += 1
 
 
+cdef inline void fill_row(real *to, const real *x, Py_ssize_t a, Py_ssize_t b, Py_ssize_t n) noexcept nogil:
+    """to[a:b] = x[:b - a] with zeros around, in whole vectors: what runs over is the next row's, still to be filled."""
+    cdef Py_ssize_t j = 0, m = b - a
+    cdef vec zero = set1(<real>0)
+    while j < a:
+        store(to + j, zero)
+        j += VL
+    to += a
+    if m >= VL:
+        j = 0
+        while j + VL <= m:
+            store(to + j, load(x + j))
+            j += VL
+        store(to + m - VL, load(x + m - VL))
+    else:
+        for j in range(m):
+            to[j] = x[j]
+    j = m
+    n -= a
+    while j < n:
+        store(to + j, zero)
+        j += VL
+
+
 cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t *start,
                     Py_ssize_t *extent) noexcept nogil:
     """Copies channels c0..c1 of the rows that the box at `start` of `extent` positions reads."""
@@ -94,6 +118,7 @@ cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_s
     cdef Py_ssize_t ny = (extent[1] - 1) * job.ss[1] + (job.k[1] - 1) * job.sd[1] + 1
     cdef real *to
     cdef bint pair = hop == 2 and job.phases == 2 and job.xs[2] == 1
+    cdef bint plain = hop == 1 and job.xs[2] == 1 and job.mode == 0
     for r in range(1 if pair else job.phases):
         at = (start[2] * job.ss[2] + r) * job.step[2] - job.p[2]
         # columns a <= j < b lie inside the input; the same for every row
@@ -107,6 +132,8 @@ cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_s
                     iy = source((start[1] * job.ss[1] + y) * job.step[1] - job.p[1], job.size[1], job.mode)
                     if iz < 0 or iy < 0:
                         memset(to, 0, (2 * n if pair else n) * sizeof(real))
+                    elif plain:
+                        fill_row(to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1] + at + a, a, b, n)
                     elif pair:
                         fill_pair(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], at)
                     else:
@@ -117,8 +144,18 @@ cdef void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_s
 cdef Py_ssize_t tap_offsets(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, Py_ssize_t t0,
                             Py_ssize_t t1) noexcept nogil:
     """Slab offset of each (channel, tap) of a k block; returns how many."""
-    cdef Py_ssize_t c, t, z, y, x, n = 0, kw = job.k[2], kh = job.k[1]
+    cdef Py_ssize_t c, t, z, y, x, n = 0, kw = job.k[2], kh = job.k[1], at
     for c in range(channels):
+        if t1 - t0 == kw * kh * job.k[0]:
+            # every tap: no division but for a strided row, which lies in phases
+            for z in range(job.k[0]):
+                for y in range(kh):
+                    at = c * job.channel + z * job.sd[0] * job.plane + y * job.sd[1] * job.row
+                    for x in range(kw):
+                        off[n] = at + x * job.sd[2] if job.phases == 1 else (
+                            at + x * job.sd[2] % job.phases * job.slab[2] + x * job.sd[2] // job.phases)
+                        n += 1
+            continue
         for t in range(t0, t1):
             z = t // (kh * kw)
             y = t // kw % kh
@@ -269,95 +306,201 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
 
 # ---------------------------------------------------------------- rows
 
+cdef inline void put_rows(const int R, const int V, vec *acc, Py_ssize_t last, real *y, Py_ssize_t ystep,
+                          Py_ssize_t xstep, Py_ssize_t width) noexcept nogil:
+    """R rows of V vectors into y; the last vector stands at `last`, so that it ends with the row."""
+    cdef real buf[64]
+    cdef int r, v
+    cdef Py_ssize_t j, at
+    if xstep == 1 and width >= VL:
+        for r in range(R):
+            for v in range(V - 1):
+                store(y + r * ystep + v * VL, acc[r * V + v])
+            store(y + r * ystep + last, acc[r * V + V - 1])
+        return
+    for r in range(R):
+        for v in range(V):
+            at = last if v == V - 1 else v * VL
+            store(buf, acc[r * V + v])
+            for j in range(min(<Py_ssize_t>VL, width - at)):
+                y[r * ystep + (at + j) * xstep] = buf[j]
+
+
 cdef inline void rows_tile(const int R, const int V, const real *w, const real *slab, Py_ssize_t step,
                            const Py_ssize_t *off, Py_ssize_t count, real *y, Py_ssize_t ystep, Py_ssize_t xstep,
-                           Py_ssize_t width, real bias, bint first, bint direct) noexcept nogil:
+                           Py_ssize_t width, real bias, bint first) noexcept nogil:
     """R rows x V vectors of one output channel: y[r, :] (+)= sum over k of w[k] * slab[r*step + off[k] + :]."""
     cdef vec acc[8]
     cdef vec a
-    cdef real buf[8 * 64]
-    cdef real *c = y if direct else buf
-    cdef Py_ssize_t ldc = ystep if direct else V * VL, k, j
+    cdef real buf[64]
+    cdef Py_ssize_t last = max(<Py_ssize_t>0, width - VL), at, k, j
     cdef int r, v
     cdef const real *p
     if first:
         for r in range(R * V):
             acc[r] = set1(bias)
     else:
-        if not direct:
-            for r in range(R):
-                for j in range(width):
-                    buf[r * V * VL + j] = y[r * ystep + j * xstep]
         for r in range(R):
             for v in range(V):
-                acc[r * V + v] = load(c + r * ldc + v * VL)
+                at = last if v == V - 1 else v * VL
+                for j in range(min(<Py_ssize_t>VL, width - at)):
+                    buf[j] = y[r * ystep + (at + j) * xstep]
+                acc[r * V + v] = load(buf)
     for k in range(count):
         a = set1(w[k])
         p = slab + off[k]
         for r in range(R):
-            for v in range(V):
+            for v in range(V - 1):
                 acc[r * V + v] = acc[r * V + v] + a * load(p + r * step + v * VL)
-    for r in range(R):
-        for v in range(V):
-            store(c + r * ldc + v * VL, acc[r * V + v])
-    if not direct:
-        for r in range(R):
-            for j in range(width):
-                y[r * ystep + j * xstep] = buf[r * V * VL + j]
+            acc[r * V + V - 1] = acc[r * V + V - 1] + a * load(p + r * step + last)
+    put_rows(R, V, acc, last, y, ystep, xstep, width)
+
+
+cdef inline void shared_row(const int R, const int V, const int KH, const int S, const int r, vec *acc, const vec *a,
+                            const real *p, Py_ssize_t last) noexcept nogil:
+    """Input row r of a tile, to every output row whose window holds it."""
+    cdef vec x
+    cdef int v, h
+    for v in range(V):
+        x = load(p + (last if v == V - 1 else v * VL))
+        for h in range(KH):
+            if r - h >= 0 and (r - h) % S == 0 and r - h < R * S:
+                acc[(r - h) // S * V + v] = acc[(r - h) // S * V + v] + a[h] * x
+
+
+cdef inline void shared_tile(const int R, const int V, const int KH, const int S, const real *w, const real *slab,
+                             Py_ssize_t row, const Py_ssize_t *off, Py_ssize_t outer, Py_ssize_t KW, real *y,
+                             Py_ssize_t ystep, Py_ssize_t xstep, Py_ssize_t width, real bias) noexcept nogil:
+    """As rows_tile for undilated kernels of KH rows and stride S: a vector is loaded once for all rows that use it.
+
+    Order of summation: c, kd, kw, kh."""
+    cdef vec acc[16]
+    cdef vec a[5]
+    cdef Py_ssize_t last = max(<Py_ssize_t>0, width - VL), i, k
+    cdef int r, h
+    cdef const real *p
+    for r in range(R * V):
+        acc[r] = set1(bias)
+    for i in range(outer):
+        for k in range(KW):
+            p = slab + off[i * KH * KW + k]
+            for h in range(KH):
+                a[h] = set1(w[(i * KH + h) * KW + k])
+            # written out: the compiler unrolls loops over v and h, but not one more around them
+            if 0 < (R - 1) * S + KH: shared_row(R, V, KH, S, 0, acc, a, p, last)
+            if 1 < (R - 1) * S + KH: shared_row(R, V, KH, S, 1, acc, a, p + row, last)
+            if 2 < (R - 1) * S + KH: shared_row(R, V, KH, S, 2, acc, a, p + 2 * row, last)
+            if 3 < (R - 1) * S + KH: shared_row(R, V, KH, S, 3, acc, a, p + 3 * row, last)
+            if 4 < (R - 1) * S + KH: shared_row(R, V, KH, S, 4, acc, a, p + 4 * row, last)
+            if 5 < (R - 1) * S + KH: shared_row(R, V, KH, S, 5, acc, a, p + 5 * row, last)
+            if 6 < (R - 1) * S + KH: shared_row(R, V, KH, S, 6, acc, a, p + 6 * row, last)
+            if 7 < (R - 1) * S + KH: shared_row(R, V, KH, S, 7, acc, a, p + 7 * row, last)
+            if 8 < (R - 1) * S + KH: shared_row(R, V, KH, S, 8, acc, a, p + 8 * row, last)
+            if 9 < (R - 1) * S + KH: shared_row(R, V, KH, S, 9, acc, a, p + 9 * row, last)
+            if 10 < (R - 1) * S + KH: shared_row(R, V, KH, S, 10, acc, a, p + 10 * row, last)
+            if 11 < (R - 1) * S + KH: shared_row(R, V, KH, S, 11, acc, a, p + 11 * row, last)
+    put_rows(R, V, acc, last, y, ystep, xstep, width)
+
+
+cdef inline void shared_rows(const int KH, const int S, ConvJob *job, const real *w, real bias, real *y,
+                             const real *slab, const Py_ssize_t *off, Py_ssize_t rows, Py_ssize_t width) noexcept nogil:
+    """All rows of a box at one depth by shared_tile, the last ones computed again where rows do not divide."""
+    cdef Py_ssize_t i = 0, x, n, outer = job.C * job.k[0], KW = job.k[2], xs = job.ys[2], ys = job.ys[1]
+    cdef Py_ssize_t vectors = (width + VL - 1) // VL
+    cdef real *to
+    cdef const real *p
+    while i < rows:
+        if S == 1 and vectors == 1 and rows >= 8:
+            i = min(i, rows - 8)
+            shared_tile(8, 1, KH, S, w, slab + i * S * job.row, job.row, off, outer, KW, y + i * ys, ys, xs, width,
+                        bias)
+            i += 8
+            continue
+        i = min(i, rows - 4)
+        p = slab + i * S * job.row
+        to = y + i * ys
+        x = 0
+        while x < width:
+            n = min(width - x, 2 * VL)
+            if n > VL:
+                shared_tile(4, 2, KH, S, w, p + x, job.row, off, outer, KW, to + x * xs, ys, xs, n, bias)
+            elif width >= VL:
+                # one vector, ending with the row
+                shared_tile(4, 1, KH, S, w, p + width - VL, job.row, off, outer, KW, to + (width - VL) * xs, ys, xs, VL,
+                            bias)
+            else:
+                shared_tile(4, 1, KH, S, w, p, job.row, off, outer, KW, to, ys, xs, n, bias)
+            x += n
+        i += 4
 
 
 cdef void rows_block(ConvJob *job, const real *w, const real *bias, real *y, const real *slab, const Py_ssize_t *off,
                      Py_ssize_t count, Py_ssize_t k0, bint first, Py_ssize_t *start, Py_ssize_t *extent) noexcept nogil:
     """One k block of the rows kernel: row after row of the box, up to eight vectors at a time."""
-    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2], xs = job.ys[2], width = extent[2], n
-    cdef Py_ssize_t o, z, i, x, step = job.ss[1] * job.row, ys = job.ys[1], rows, vectors = (width + VL - 1) // VL
+    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2], xs = job.ys[2], width = extent[2], n, o, z, i, x
+    cdef Py_ssize_t step = job.ss[1] * job.row, ys = job.ys[1], rows, vectors = (width + VL - 1) // VL
+    # pieces of at most eight vectors, as even as they come: none of a single partial vector, which would overlap
+    cdef Py_ssize_t pieces = (vectors + 7) // 8, piece = (vectors + pieces - 1) // pieces
     cdef real b
     cdef real *to
     cdef const real *p
     cdef const real *a
-    cdef bint whole = xs == 1 and width == vectors * VL
+    cdef bint shared = count == K and job.sd[1] == 1 and extent[1] >= 4
     for o in range(job.O):
         b = bias[o] if bias != NULL else <real>0
         a = w + o * K + k0
         for z in range(extent[0]):
+            p = slab + z * job.ss[0] * job.plane
+            to = y + o * job.yc + (start[0] + z) * job.ys[0] + start[1] * ys + start[2] * xs
+            if shared and job.k[1] == 3 and job.ss[1] == 1:
+                shared_rows(3, 1, job, a, b, to, p, off, extent[1], width)
+                continue
+            if shared and job.k[1] == 3 and job.ss[1] == 2:
+                shared_rows(3, 2, job, a, b, to, p, off, extent[1], width)
+                continue
+            if shared and job.k[1] == 5 and job.ss[1] == 1:
+                shared_rows(5, 1, job, a, b, to, p, off, extent[1], width)
+                continue
+            if shared and job.k[1] == 5 and job.ss[1] == 2:
+                shared_rows(5, 2, job, a, b, to, p, off, extent[1], width)
+                continue
             i = 0
             while i < extent[1]:
-                p = slab + z * job.ss[0] * job.plane + i * step
-                to = y + o * job.yc + (start[0] + z) * job.ys[0] + (start[1] + i) * ys + start[2] * xs
                 rows = extent[1] - i
                 if vectors == 1 and rows >= 8:
-                    rows_tile(8, 1, a, p, step, off, count, to, ys, xs, width, b, first, whole)
-                    i += 8
+                    rows_tile(8, 1, a, p, step, off, count, to, ys, xs, width, b, first)
+                    n = 8
                 elif vectors == 2 and rows >= 4:
-                    rows_tile(4, 2, a, p, step, off, count, to, ys, xs, width, b, first, whole)
-                    i += 4
+                    rows_tile(4, 2, a, p, step, off, count, to, ys, xs, width, b, first)
+                    n = 4
                 elif vectors == 3 and rows >= 2:
-                    rows_tile(2, 3, a, p, step, off, count, to, ys, xs, width, b, first, whole)
-                    i += 2
+                    rows_tile(2, 3, a, p, step, off, count, to, ys, xs, width, b, first)
+                    n = 2
                 elif vectors == 4 and rows >= 2:
-                    rows_tile(2, 4, a, p, step, off, count, to, ys, xs, width, b, first, whole)
-                    i += 2
+                    rows_tile(2, 4, a, p, step, off, count, to, ys, xs, width, b, first)
+                    n = 2
                 else:
+                    n = 1
                     x = 0
                     while x < width:
-                        n = min(width - x, 8 * VL)
-                        if n > 7 * VL:
-                            rows_tile(1, 8, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
-                                      xs == 1 and n == 8 * VL)
-                        elif n > 6 * VL:
-                            rows_tile(1, 7, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
-                                      xs == 1 and n == 7 * VL)
-                        elif n > 4 * VL:
-                            rows_tile(1, 6, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
-                                      xs == 1 and n == 6 * VL)
-                        elif n > 2 * VL:
-                            rows_tile(1, 4, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
-                                      xs == 1 and n == 4 * VL)
-                        else:
-                            rows_tile(1, 2, a, p + x, step, off, count, to + x * xs, ys, xs, n, b, first,
-                                      xs == 1 and n == 2 * VL)
-                        x += n
-                    i += 1
+                        rows_piece(a, p + x, step, off, count, to + x * xs, ys, xs, min(width - x, piece * VL), b, first)
+                        x += piece * VL
+                i += n
+                p += n * step
+                to += n * ys
+
+
+cdef void rows_piece(const real *a, const real *p, Py_ssize_t step, const Py_ssize_t *off, Py_ssize_t count, real *to,
+                     Py_ssize_t ys, Py_ssize_t xs, Py_ssize_t n, real b, bint first) noexcept nogil:
+    """One row of up to eight vectors."""
+    if n > 7 * VL: rows_tile(1, 8, a, p, step, off, count, to, ys, xs, n, b, first)
+    elif n > 6 * VL: rows_tile(1, 7, a, p, step, off, count, to, ys, xs, n, b, first)
+    elif n > 5 * VL: rows_tile(1, 6, a, p, step, off, count, to, ys, xs, n, b, first)
+    elif n > 4 * VL: rows_tile(1, 5, a, p, step, off, count, to, ys, xs, n, b, first)
+    elif n > 3 * VL: rows_tile(1, 4, a, p, step, off, count, to, ys, xs, n, b, first)
+    elif n > 2 * VL: rows_tile(1, 3, a, p, step, off, count, to, ys, xs, n, b, first)
+    elif n > VL: rows_tile(1, 2, a, p, step, off, count, to, ys, xs, n, b, first)
+    else: rows_tile(1, 1, a, p, step, off, count, to, ys, xs, n, b, first)
 
 
 # ---------------------------------------------------------------- taps
