@@ -5,8 +5,8 @@ The choice, in order. None of it depends on the batch or the number of threads: 
 rows  up to ROWS_CHANNELS output channels a group: packing panels would cost as much as multiplying them.
 winograd  undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the cost model says that it is faster. F(4)
       needs WINOGRAD_TERMS channels times taps along D: fewer would break the promise that no default algorithm has
-      more than 4 times the rms error of sequential summation. F(2) has less error than that. A dilated layer is planned as the
-      undilated ones that it interleaves.
+      more than 4 times the rms error of sequential summation. F(2) has less error than that. A dilated layer is
+      planned as the undilated ones that it interleaves.
 gemm  everything else: an implicit GEMM on the register tile.
 taps  when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
 
@@ -55,6 +55,9 @@ class ConvPlan(NamedTuple):
     workspace: int  # bytes of one thread
     reason: str
     tile: int = 0  # Winograd: 6 for F(4), 4 for F(2)
+    group: int = 1
+    dense: int = 0
+    dense_at: int = 0
 
 
 class PoolPlan(NamedTuple):
@@ -203,8 +206,48 @@ def choose(
     return conv(p, itemsize, lanes, tile_rows)
 
 
-def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
-    """The plan of one convolution, for vectors of `lanes` elements and tiles of `tile_rows` x 2 vectors."""
+def phases(
+    parts: list[ConvProblem],
+    itemsize: int,
+    lanes: int,
+    tile_rows: int,
+    algorithm: str,
+    packed: bool,
+) -> list[ConvPlan] | None:
+    """Plans of phases along W that are summed side by side and written as one, or None if each is its own."""
+    nr, count = 2 * lanes, len(parts)
+    frame = max(p.out for p in parts)
+    if not 2 <= count <= 8 or any(p.out[:2] != frame[:2] or 0 in p.out for p in parts):
+        return None
+    wanted = max(nr, min(24 * nr, L2 // (itemsize * count * max(1, parts[0].O)) // nr * nr))
+    plans = []
+    for p in parts:
+        if choose(p, itemsize, lanes, tile_rows, algorithm, packed).kernel != 0:
+            return None
+        plan = conv(p._replace(out=frame), itemsize, lanes, tile_rows, wanted)
+        if plan.kernel != 0 or plan.box != (plans or [plan])[0].box:
+            return None
+        plans.append(plan._replace(in_place=False))
+    # one line more than whole panels, so that channels do not fall into the same cache sets
+    dense = plans[0].panels * nr + 64 // itemsize
+    dense_at = max(plan.workspace for plan in plans)
+    workspace = dense_at + lines(count * (parts[0].O * dense + nr) * itemsize)
+    reason = f"{count} interleaved phases, each an implicit GEMM on the register tile"
+    return [
+        plan._replace(
+            dense=dense, dense_at=dense_at, workspace=workspace, group=count, reason=reason
+        )
+        for plan in plans
+    ]
+
+
+def conv(
+    p: ConvProblem, itemsize: int, lanes: int, tile_rows: int, most: int | None = None
+) -> ConvPlan:
+    """The plan of one convolution, for vectors of `lanes` elements and tiles of `tile_rows` x 2 vectors.
+
+    `most` bounds the outputs of a box.
+    """
     tapless = 0 in p.kernel
     if tapless:  # a phase of a transposed convolution without taps: only the bias is written
         p = p._replace(kernel=(1, 1, 1))
@@ -223,7 +266,7 @@ def conv(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> ConvPlan:
     else:
         blocks = up(p.C * taps, k_most + k_most // 4)
         c_block, t_block = max(1, min(p.C, up(p.C, blocks))), max(1, taps)
-    wanted = 24 * nr
+    wanted = most or 24 * nr
     if rows:
         # taller boxes: rows shared by neighbouring outputs are copied once. The slab still fits L1 or L2.
         c_block, t_block = max(1, min(p.C, 4096 // max(1, taps))), max(1, min(taps, 4096))

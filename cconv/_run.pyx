@@ -6,7 +6,7 @@ import os
 import numpy as np
 
 from cconv import _cpu
-from cconv._plan import choose as plan_conv, pool as plan_pool, winograd_tile, winograd_weights
+from cconv._plan import choose as plan_conv, phases as plan_phases, pool as plan_pool, winograd_tile, winograd_weights
 from cconv._problem import Part, flattened, interleaved
 
 from cpython.buffer cimport (PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
@@ -14,6 +14,7 @@ from cpython.buffer cimport (PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, P
 from cpython.exc cimport PyErr_CheckSignals
 from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memmove, memset
 
@@ -356,6 +357,31 @@ cdef bint overlap(Py_buffer *a, Py_buffer *b) noexcept:
 
 # ---------------------------------------------------------------- convolution
 
+ctypedef fused element:
+    uint32_t
+    uint64_t
+
+
+cdef void copy_taps(element *to, const element *w, ConvJob *job, Py_ssize_t *kernel, Py_ssize_t *first,
+                    Py_ssize_t *step, Py_ssize_t *count, Py_ssize_t taps) noexcept nogil:
+    """to[g, o, c, z, y, x] = w[g, c, o, first + step * (z, y, x)]; 16 channels at a time, a run of some lines."""
+    cdef Py_ssize_t g, o, c, c0, z, y, x, K = kernel[0] * kernel[1] * kernel[2]
+    cdef const element *from_
+    cdef element *at
+    for g in range(job.G):
+        for c0 in range(0, job.C, 16):
+            for o in range(job.O):
+                at = to + ((g * job.O + o) * job.C + c0) * taps
+                for c in range(c0, min(c0 + 16, job.C)):
+                    from_ = w + ((g * job.C + c) * job.O + o) * K
+                    for z in range(count[0]):
+                        for y in range(count[1]):
+                            for x in range(count[2]):
+                                at[0] = from_[((first[0] + z * step[0]) * kernel[1] + first[1] + y * step[1])
+                                              * kernel[2] + first[2] + x * step[2]]
+                                at += 1
+
+
 cdef class ConvPlan:
     """Everything about a convolution of given shapes, validated, planned and ready: run() only fills in pointers."""
     cdef ConvJob *jobs
@@ -408,6 +434,8 @@ cdef class ConvPlan:
         memset(self.jobs, 0, self.count * sizeof(ConvJob))
         self.plans = [plan_conv(part.problem, self.itemsize, self.table.lanes, self.table.rows, algorithm, packed)
                       for part in parts]
+        if self.transposed:
+            self.join_phases(algorithm, packed)
         self.void_ = 0 in out_shape
         self.out_bytes = self.itemsize
         for n in out_shape:
@@ -435,6 +463,7 @@ cdef class ConvPlan:
             job.slab_at, job.panels_at, job.in_place = plan.slab_at, plan.panels_at, plan.in_place
             job.o_splits = 1
             job.tile = plan.tile
+            job.group, job.dense, job.dense_at = plan.group, plan.dense, plan.dense_at
             job.workspace_bytes = plan.workspace
             self.work += (<double>p.N * p.G * p.C * p.O * p.kernel[0] * p.kernel[1] * p.kernel[2]
                           * p.out[0] * p.out[1] * p.out[2])
@@ -456,23 +485,61 @@ cdef class ConvPlan:
                 return parts
         return [Part(problem, (0, 0, 0), one)]
 
+    def join_phases(self, algorithm, packed):
+        """Phases of a transposed convolution that differ along W only are planned together, where that serves."""
+        i = 0
+        while i < self.count:
+            n = 1
+            while i + n < self.count and self.parts[i + n].first[:2] == self.parts[i].first[:2]:
+                n += 1
+            joined = plan_phases([part.problem for part in self.parts[i:i + n]], self.itemsize, self.table.lanes,
+                                 self.table.rows, algorithm, packed)
+            if joined is not None and n == self.parts[i].step[2]:
+                self.plans[i:i + n] = joined
+            i += n
+
     def uses_winograd(self):
         return any([plan.kernel == 3 for plan in self.plans])
 
     def split_weight(self, weight):
         """The weights of each part; those of a transposed convolution (G, O, C, taps) with the taps reversed."""
         if not self.transposed:
-            return [weight] * self.count
+            return (weight,) if self.count == 1 else [weight] * self.count
         cdef ConvJob *job = &self.jobs[0]
-        w = weight.reshape((job.G, job.C, job.O) + (1,) * (3 - self.rank) + weight.shape[2:])
+        cdef Py_buffer source, to
+        cdef Py_ssize_t size, taps = 1
+        cdef Py_ssize_t first[3]
+        cdef Py_ssize_t step[3]
+        cdef Py_ssize_t count[3]
+        cdef Py_ssize_t kernel[3]
+        cdef int a
+        for a in range(3):
+            kernel[a] = weight.shape[a - 3] if 3 - a <= self.rank else 1
         parts = []
-        for part in self.parts:
-            if 0 in part.problem.kernel:
-                parts.append(w[:0].ravel())
-                continue
-            cut = tuple([slice(t.start, t.stop, t.step) for t in part.taps])
-            taps = w[(slice(None), slice(None), slice(None)) + cut][..., ::-1, ::-1, ::-1]
-            parts.append(np.ascontiguousarray(taps.swapaxes(1, 2)).ravel())
+        PyObject_GetBuffer(weight, &source, PyBUF_STRIDES)
+        try:
+            for part in self.parts:
+                if 0 in part.problem.kernel:
+                    parts.append(empty(0, self.dtype))
+                    continue
+                taps = 1
+                for a in range(3):
+                    t = part.taps[a]
+                    count[a] = len(t)
+                    first[a], step[a] = t[-1], -t.step
+                    taps *= count[a]
+                size = job.G * job.O * job.C * taps
+                result = new_output((size,), self.dtype, size * self.itemsize)
+                PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
+                with nogil:
+                    if self.itemsize == 4:
+                        copy_taps(<uint32_t *>to.buf, <uint32_t *>source.buf, job, kernel, first, step, count, taps)
+                    else:
+                        copy_taps(<uint64_t *>to.buf, <uint64_t *>source.buf, job, kernel, first, step, count, taps)
+                PyBuffer_Release(&to)
+                parts.append(result)
+        finally:
+            PyBuffer_Release(&source)
         return parts
 
     def pack(self, weight):
@@ -486,6 +553,17 @@ cdef class ConvPlan:
                 done[key] = self.pack_part(i, part)
             packed.append(done[key])
         return packed
+
+    cdef void point(self, ConvJob *job, int i, Py_buffer *x, Py_buffer *y, Py_ssize_t *xs, Py_ssize_t *ys) noexcept:
+        """Sets a job on its part of the input and of the output."""
+        cdef int a
+        job.x = x.buf
+        job.y = y.buf
+        for a in range(3):
+            job.y = <char *>job.y + self.offsets[12 * i + a] * ys[a] * self.itemsize
+            job.ys[a] = ys[a] * self.offsets[12 * i + 3 + a]
+            job.x = <char *>job.x + self.offsets[12 * i + 6 + a] * xs[a] * self.itemsize
+            job.xs[a] = xs[a] * self.offsets[12 * i + 9 + a]
 
     cdef pack_part(self, int i, part):
         cdef ConvJob job = self.jobs[i]
@@ -512,7 +590,8 @@ cdef class ConvPlan:
 
     def layout(self):
         """What the packed weights depend on beside the weights: two plans with equal layouts can share them."""
-        return self.dtype, tuple([(plan.kernel, plan.tile) for plan in self.plans]), tuple([part.taps for part in self.parts])
+        return (self.dtype, tuple([(plan.kernel, plan.tile) for plan in self.plans]),
+                tuple([part.taps for part in self.parts]))
 
     def tile(self):
         return self.table.rows, 2 * self.table.lanes
@@ -530,9 +609,12 @@ cdef class ConvPlan:
         `x`, `bias` and `out` (None or checked) have the plan's dtype; `weights` are contiguous, one array a phase.
         Returns None where an array must be copied first: misaligned, odd strides, `out` overlapping an input.
         """
-        cdef Py_buffer xv, bv, yv, wv
-        cdef int got = 0, i, a, held = 0
+        cdef Py_buffer xv, bv, yv
+        cdef Py_buffer wv[8]
+        cdef int got = 0, i, j, n, held = 0
         cdef ConvJob job
+        cdef ConvJob group[8]
+        cdef Py_ssize_t xs[3]
         cdef Py_ssize_t ys[3]
         cdef Workspace space = None
         y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
@@ -552,46 +634,48 @@ cdef class ConvPlan:
                     return None
             if out is not None and overlap(&yv, &xv):
                 return None
-            for i in range(self.count):
-                job = self.jobs[i]
-                if job.out[0] * job.out[1] * job.out[2] == 0:
-                    continue
-                if not place(&xv, self.itemsize, self.rank, self.batched, &job.xn, &job.xc, job.xs):
+            if not place(&xv, self.itemsize, self.rank, self.batched, &job.xn, &job.xc, xs):
+                return None
+            if not place(&yv, self.itemsize, self.rank, self.batched, &job.yn, &job.yc, ys):
+                return None
+            i = 0
+            while i < self.count:
+                if self.flat and not (one_line(&xv, self.rank, xs) and one_line(&yv, self.rank, ys)):
                     return None
-                if not place(&yv, self.itemsize, self.rank, self.batched, &job.yn, &job.yc, ys):
-                    return None
-                if self.flat and not (one_line(&xv, self.rank, job.xs) and one_line(&yv, self.rank, ys)):
-                    return None
-                part = weights[i]
-                if job.kernel == 3 and not packed:
-                    if i == 0 or self.transposed or job.tile != self.jobs[i - 1].tile:
-                        transformed = self.pack_part(i, part)
-                    part = transformed
-                PyObject_GetBuffer(part, &wv, PyBUF_STRIDES)
-                held = 1
-                if <size_t>wv.buf % <size_t>self.itemsize or (out is not None and overlap(&yv, &wv)):
-                    return None
-                job.x = xv.buf
-                job.w = wv.buf
-                job.bias = bv.buf if bias is not None else NULL
-                job.y = yv.buf
-                for a in range(3):
-                    job.y = <char *>job.y + self.offsets[12 * i + a] * ys[a] * self.itemsize
-                    job.ys[a] = ys[a] * self.offsets[12 * i + 3 + a]
-                    job.x = <char *>job.x + self.offsets[12 * i + 6 + a] * job.xs[a] * self.itemsize
-                    job.xs[a] *= self.offsets[12 * i + 9 + a]
-                job.packed = packed
-                job.threads = job_threads(&job, self.work)
-                if space is None or space.size < <size_t>(job.threads * job.workspace_bytes):
-                    space = take_workspace(job.threads * job.workspace_bytes)
-                job.workspace = space.data
-                run_conv(&job, self.winograd if job.kernel == 3 else self.table, self.work / self.count)
-                PyBuffer_Release(&wv)
-                held = 0
+                n = self.jobs[i].group
+                for j in range(n):
+                    group[j] = self.jobs[i + j]
+                    group[j].xn, group[j].xc, group[j].yn, group[j].yc = job.xn, job.xc, job.yn, job.yc
+                    part = weights[i + j]
+                    if group[j].kernel == 3 and not packed:
+                        if i == 0 or self.transposed or group[j].tile != self.jobs[i - 1].tile:
+                            transformed = self.pack_part(i, part)
+                        part = transformed
+                    PyObject_GetBuffer(part, &wv[j], PyBUF_STRIDES)
+                    held = j + 1
+                    if <size_t>wv[j].buf % <size_t>self.itemsize or (out is not None and overlap(&yv, &wv[j])):
+                        return None
+                    self.point(&group[j], i + j, &xv, &yv, xs, ys)
+                    group[j].w = wv[j].buf
+                    group[j].bias = bv.buf if bias is not None else NULL
+                    group[j].packed = packed
+                if group[0].out[0] * group[0].out[1] * group[0].out[2]:
+                    group[0].threads = job_threads(group, self.work)
+                    if space is None or space.size < <size_t>(group[0].threads * group[0].workspace_bytes):
+                        space = take_workspace(group[0].threads * group[0].workspace_bytes)
+                    for j in range(n):
+                        group[j].workspace = space.data
+                        group[j].o_splits = group[0].o_splits
+                    run_conv(group, self.winograd if group[0].kernel == 3 else self.table, self.work * n / self.count)
+                while held:
+                    held -= 1
+                    PyBuffer_Release(&wv[held])
+                i += n
             return y
         finally:
-            if held:
-                PyBuffer_Release(&wv)
+            while held:
+                held -= 1
+                PyBuffer_Release(&wv[held])
             if space is not None:
                 give_workspace(space)
             if got > 2:
@@ -835,7 +919,7 @@ cdef class Operation:
         if self.arrays == 3:
             if not w.flags.c_contiguous:
                 return self.slow(args, None)
-            parts = (<ConvPlan>plan).split_weight(w) if (<ConvPlan>plan).count > 1 else (w,)
+            parts = (<ConvPlan>plan).split_weight(w)
             y = (<ConvPlan>plan).run(x, parts, bias, out, False)
         else:
             y = (<PoolPlan>plan).run(x, out, None)

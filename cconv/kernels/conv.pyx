@@ -24,6 +24,12 @@ from cconv.kernels.job cimport ConvJob, ConvTable
 from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, copy_run, load, load2, real, set1, source,
                                  store, tile_row, vec)
 
+
+cdef extern from "simd.h" nogil:
+    void store2(real *p, vec a, vec b)
+    void store4(real *p, vec a, vec b, vec c, vec d)
+
+
 # ---------------------------------------------------------------- weights
 
 cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
@@ -256,8 +262,8 @@ cdef inline void copy_tile(real *y, Py_ssize_t step, real *buf, Run *runs, int n
 
 cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, const real *panels, Py_ssize_t count,
                      Py_ssize_t k0, bint first, Py_ssize_t tile0, Py_ssize_t tile1, Py_ssize_t tiles,
-                     Py_ssize_t *start, Py_ssize_t *extent) noexcept nogil:
-    """One k block: every panel of the box times the weights of tiles tile0..tile1."""
+                     Py_ssize_t *start, Py_ssize_t *extent, real *dense) noexcept nogil:
+    """One k block: every panel of the box times the weights of tiles tile0..tile1; the sums go to y or to `dense`."""
     cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2]
     cdef Py_ssize_t positions = extent[0] * extent[1] * extent[2]
     cdef Py_ssize_t block = max(1, job.o_block // MR), t, t0, t1, o, q, m
@@ -275,7 +281,7 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
         b = panels
         while q < positions:
             n = panel_runs(job, runs, q, min(q + NR, positions), start, extent)
-            direct = q + NR <= positions and job.ys[2] == 1 and (
+            direct = dense == NULL and q + NR <= positions and job.ys[2] == 1 and (
                 n == 1 or runs[n - 1].y - runs[0].y == runs[n - 1].lane)
             t = t0
             while t < t1:
@@ -284,7 +290,9 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
                 a = w + o * K + (k0 * m if job.packed else k0)
                 bb = bias + o if bias != NULL else NULL
                 t += 1
-                if q + VL >= positions and t < t1 and tile_row(job.O, tiles, t + 1) - o == 2 * m:
+                if dense != NULL:
+                    any_tile(m, job.packed, a, K, b, count, dense + o * job.dense + q, job.dense, bb, first)
+                elif q + VL >= positions and t < t1 and tile_row(job.O, tiles, t + 1) - o == 2 * m:
                     # at most half a panel: two tiles at once
                     if not first:
                         copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, 2 * m, False)
@@ -483,7 +491,8 @@ cdef void rows_block(ConvJob *job, const real *w, const real *bias, real *y, con
                     n = 1
                     x = 0
                     while x < width:
-                        rows_piece(a, p + x, step, off, count, to + x * xs, ys, xs, min(width - x, piece * VL), b, first)
+                        rows_piece(a, p + x, step, off, count, to + x * xs, ys, xs, min(width - x, piece * VL), b,
+                                   first)
                         x += piece * VL
                 i += n
                 p += n * step
@@ -542,17 +551,9 @@ cdef void taps_row(ConvJob *job, const real *x, const real *w, real bias, real *
 
 # ---------------------------------------------------------------- items
 
-cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
-    """Item = (n, g, box in D, H, W, split of the output channels), the last fastest."""
-    cdef Py_ssize_t start[3]
-    cdef Py_ssize_t extent[3]
-    cdef Py_ssize_t split = item % job.o_splits, n, g, a, rest = item // job.o_splits
-    for a in range(3):
-        start[2 - a] = rest % job.boxes[2 - a] * job.box[2 - a]
-        extent[2 - a] = min(job.box[2 - a], job.out[2 - a] - start[2 - a])
-        rest = rest // job.boxes[2 - a]
-    g = rest % job.G
-    n = rest // job.G
+cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, Py_ssize_t *extent, Py_ssize_t split,
+                  char *workspace, real *dense) noexcept nogil:
+    """One box of one sample and group, one split of its output channels."""
     cdef Py_ssize_t taps = job.k[0] * job.k[1] * job.k[2], K = job.C * taps
     cdef const real *x = <const real *>job.x + n * job.xn + g * job.C * job.xc
     cdef real *y = <real *>job.y + n * job.yn + g * job.O * job.yc
@@ -603,7 +604,7 @@ cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogi
                     to += count * NR
                     q += NR
                 gemm_block(job, w, bias, y, panels, count, c0 * taps + t0, first, tiles * split // job.o_splits,
-                           tiles * (split + 1) // job.o_splits, tiles, start, extent)
+                           tiles * (split + 1) // job.o_splits, tiles, start, extent, dense)
             first = False
             t0 = t1
             if t0 >= taps:
@@ -611,6 +612,75 @@ cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogi
         c0 = c1
         if c0 >= job.C:
             break
+
+
+cdef void merge_row(real *y, Py_ssize_t step, real **from_, int s, Py_ssize_t *length) noexcept nogil:
+    """y[(j*s + r) * step] = from_[r][j]: the columns of s phases, of which the first are as long as the longest."""
+    cdef Py_ssize_t j = 0, n = length[s - 1]
+    cdef int r
+    cdef real half[2 * 4 * 16]
+    if step == 1 and s == 2:
+        while j + VL <= n:
+            store2(y + 2 * j, load(from_[0] + j), load(from_[1] + j))
+            j += VL
+    elif step == 1 and s == 4:
+        while j + VL <= n:
+            store4(y + 4 * j, load(from_[0] + j), load(from_[1] + j), load(from_[2] + j), load(from_[3] + j))
+            j += VL
+    elif step == 1 and s == 8:
+        while j + VL <= n:
+            store4(half, load(from_[0] + j), load(from_[2] + j), load(from_[4] + j), load(from_[6] + j))
+            store4(half + 4 * VL, load(from_[1] + j), load(from_[3] + j), load(from_[5] + j), load(from_[7] + j))
+            for r in range(4):
+                store2(y + 8 * j + 2 * r * VL, load(half + r * VL), load(half + (4 + r) * VL))
+            j += VL
+    for r in range(s):
+        for n in range(j, length[r]):
+            y[(n * s + r) * step] = from_[r][n]
+
+
+cdef void run_phases(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, Py_ssize_t split,
+                     char *workspace) noexcept nogil:
+    """The phases of a transposed convolution along W: summed side by side, written as one."""
+    cdef Py_ssize_t extent[3]
+    cdef Py_ssize_t length[8]
+    cdef real *dense[8]
+    cdef real *row[8]
+    cdef Py_ssize_t tiles = (job.O + MR - 1) // MR, o, z, y, a, r, q
+    cdef Py_ssize_t o0 = tile_row(job.O, tiles, tiles * split // job.o_splits)
+    cdef Py_ssize_t o1 = tile_row(job.O, tiles, tiles * (split + 1) // job.o_splits)
+    for r in range(job.group):
+        for a in range(3):
+            extent[a] = min(job.box[a], job[r].out[a] - start[a])
+        length[r] = max(<Py_ssize_t>0, extent[2])
+        dense[r] = <real *>(workspace + job.dense_at) + r * job.O * job.dense
+        if length[r]:
+            run_box(&job[r], n, g, start, extent, split, workspace, dense[r])
+    cdef real *to
+    for o in range(o0, o1):
+        for z in range(extent[0]):
+            for y in range(extent[1]):
+                to = (<real *>job.y + n * job.yn + (g * job.O + o) * job.yc + (start[0] + z) * job.ys[0]
+                      + (start[1] + y) * job.ys[1] + start[2] * job.ys[2])
+                for r in range(job.group):
+                    q = (z * extent[1] + y) * length[r]
+                    row[r] = dense[r] + o * job.dense + q
+                merge_row(to, job.ys[2] // job.group, row, job.group, length)
+
+
+cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
+    """Item = (n, g, box in D, H, W, split of the output channels), the last fastest."""
+    cdef Py_ssize_t start[3]
+    cdef Py_ssize_t extent[3]
+    cdef Py_ssize_t split = item % job.o_splits, a, rest = item // job.o_splits
+    for a in range(3):
+        start[2 - a] = rest % job.boxes[2 - a] * job.box[2 - a]
+        extent[2 - a] = min(job.box[2 - a], job.out[2 - a] - start[2 - a])
+        rest = rest // job.boxes[2 - a]
+    if job.group > 1:
+        run_phases(job, rest // job.G, rest % job.G, start, split, workspace)
+    else:
+        run_box(job, rest // job.G, rest % job.G, start, extent, split, workspace, NULL)
 
 
 cdef void run(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:

@@ -41,6 +41,8 @@ cdef struct ConvJob:
     Py_ssize_t slab_at, panels_at   # byte offsets in the workspace
     int in_place                    # one tap, no padding, stride 1: panels are packed from the input itself
     Py_ssize_t panels               # packed panels of one item (0: not packed)
+    int group                       # this and the next group - 1 jobs are phases whose columns interleave
+    Py_ssize_t dense_at, dense      # phases: byte offset of their sums, elements of one channel's
 
 cdef struct PoolJob:
     void *x
