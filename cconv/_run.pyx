@@ -362,29 +362,38 @@ ctypedef fused element:
     uint64_t
 
 
-cdef void copy_taps(element *to, const element *w, ConvJob *job, Py_ssize_t *kernel, Py_ssize_t *first,
-                    Py_ssize_t *step, Py_ssize_t *count, Py_ssize_t taps) noexcept nogil:
-    """to[g, o, c, z, y, x] = w[g, c, o, first + step * (z, y, x)]; 16 channels at a time, a run of some lines."""
-    cdef Py_ssize_t g, o, c, c0, z, y, x, K = kernel[0] * kernel[1] * kernel[2]
-    cdef const element *from_
-    cdef element *at
+cdef struct Taps:
+    # a part's weights, and where each of its taps lies among those of the whole
+    void *to
+    Py_ssize_t *at
+    Py_ssize_t count
+
+
+cdef void copy_taps(element *w, ConvJob *job, Py_ssize_t K, Taps *parts, int n) noexcept nogil:
+    """part.to[g, o, c, t] = w[g, c, o, part.at[t]], 16 channels at a time: they are read once for all parts."""
+    cdef Py_ssize_t g, o, _c, c0, c1, t
+    cdef element *from_
+    cdef element *to
+    cdef int i
     for g in range(job.G):
         for c0 in range(0, job.C, 16):
+            c1 = min(c0 + 16, job.C)
             for o in range(job.O):
-                at = to + ((g * job.O + o) * job.C + c0) * taps
-                for c in range(c0, min(c0 + 16, job.C)):
-                    from_ = w + ((g * job.C + c) * job.O + o) * K
-                    for z in range(count[0]):
-                        for y in range(count[1]):
-                            for x in range(count[2]):
-                                at[0] = from_[((first[0] + z * step[0]) * kernel[1] + first[1] + y * step[1])
-                                              * kernel[2] + first[2] + x * step[2]]
-                                at += 1
+                for i in range(n):
+                    to = <element *>parts[i].to + ((g * job.O + o) * job.C + c0) * parts[i].count
+                    from_ = w + ((g * job.C + c0) * job.O + o) * K
+                    for _c in range(c0, c1):
+                        for t in range(parts[i].count):
+                            to[t] = from_[parts[i].at[t]]
+                        to += parts[i].count
+                        from_ += job.O * K
 
 
 cdef class ConvPlan:
     """Everything about a convolution of given shapes, validated, planned and ready: run() only fills in pointers."""
     cdef ConvJob *jobs
+    cdef Py_ssize_t *tap_list           # transposed: of each part, where its taps lie in the weights
+    cdef object tap_counts
     cdef Py_ssize_t *offsets            # of each job: first output, step, first input, step; 3 axes each
     cdef int count, rank
     cdef bint batched, transposed, flat
@@ -400,10 +409,12 @@ cdef class ConvPlan:
     def __cinit__(self):
         self.jobs = NULL
         self.offsets = NULL
+        self.tap_list = NULL
 
     def __dealloc__(self):
         PyMem_Free(self.jobs)
         PyMem_Free(self.offsets)
+        PyMem_Free(self.tap_list)
 
     def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problem, parts, algorithm, bint packed):
         """`parts`: None, or what a transposed convolution consists of; `problem` has the sizes of the whole."""
@@ -436,6 +447,7 @@ cdef class ConvPlan:
                       for part in parts]
         if self.transposed:
             self.join_phases(algorithm, packed)
+            self.list_taps()
         self.void_ = 0 in out_shape
         self.out_bytes = self.itemsize
         for n in out_shape:
@@ -505,42 +517,58 @@ cdef class ConvPlan:
         """The weights of each part; those of a transposed convolution (G, O, C, taps) with the taps reversed."""
         if not self.transposed:
             return (weight,) if self.count == 1 else [weight] * self.count
-        cdef ConvJob *job = &self.jobs[0]
         cdef Py_buffer source, to
-        cdef Py_ssize_t size, taps = 1
-        cdef Py_ssize_t first[3]
-        cdef Py_ssize_t step[3]
-        cdef Py_ssize_t count[3]
-        cdef Py_ssize_t kernel[3]
-        cdef int a
-        for a in range(3):
-            kernel[a] = weight.shape[a - 3] if 3 - a <= self.rank else 1
-        parts = []
+        cdef Py_ssize_t K = 1, n
+        cdef Py_ssize_t *at = self.tap_list
+        cdef Taps *taps
+        cdef int i, a
+        for a in range(2, 2 + self.rank):
+            K *= self.weight_shape[a]
+        results = []
+        taps = <Taps *>PyMem_Malloc(max(1, self.count) * sizeof(Taps))
+        if taps == NULL:
+            raise MemoryError("cconv: no memory for the weights of a transposed convolution")
         PyObject_GetBuffer(weight, &source, PyBUF_STRIDES)
         try:
-            for part in self.parts:
-                if 0 in part.problem.kernel:
-                    parts.append(empty(0, self.dtype))
-                    continue
-                taps = 1
-                for a in range(3):
-                    t = part.taps[a]
-                    count[a] = len(t)
-                    first[a], step[a] = t[-1], -t.step
-                    taps *= count[a]
-                size = job.G * job.O * job.C * taps
-                result = new_output((size,), self.dtype, size * self.itemsize)
+            for i in range(self.count):
+                n = self.tap_counts[i]
+                result = new_output((self.jobs[i].G * self.jobs[i].O * self.jobs[i].C * n,), self.dtype,
+                                    self.jobs[i].G * self.jobs[i].O * self.jobs[i].C * n * self.itemsize)
                 PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
-                with nogil:
-                    if self.itemsize == 4:
-                        copy_taps(<uint32_t *>to.buf, <uint32_t *>source.buf, job, kernel, first, step, count, taps)
-                    else:
-                        copy_taps(<uint64_t *>to.buf, <uint64_t *>source.buf, job, kernel, first, step, count, taps)
+                # the array keeps its memory while it is in the list
+                taps[i].to, taps[i].at, taps[i].count = to.buf, at, n
                 PyBuffer_Release(&to)
-                parts.append(result)
+                results.append(result)
+                at += n
+            with nogil:
+                if self.itemsize == 4:
+                    copy_taps(<uint32_t *>source.buf, &self.jobs[0], K, taps, self.count)
+                else:
+                    copy_taps(<uint64_t *>source.buf, &self.jobs[0], K, taps, self.count)
         finally:
             PyBuffer_Release(&source)
-        return parts
+            PyMem_Free(taps)
+        return results
+
+    cdef list_taps(self):
+        """Where the taps of each part of a transposed convolution lie in its weights, in the part's own order."""
+        places = []
+        counts = []
+        shape = (1,) * (3 - self.rank) + tuple(self.weight_shape[2:])
+        for part in self.parts:
+            found = []
+            if 0 not in part.problem.kernel:
+                for z in reversed(part.taps[0]):
+                    for y in reversed(part.taps[1]):
+                        found += [(z * shape[1] + y) * shape[2] + x for x in reversed(part.taps[2])]
+            counts.append(len(found))
+            places += found
+        self.tap_counts = counts
+        self.tap_list = <Py_ssize_t *>PyMem_Malloc(max(1, len(places)) * sizeof(Py_ssize_t))
+        if self.tap_list == NULL:
+            raise MemoryError("cconv: no memory for a plan")
+        for i, place in enumerate(places):
+            self.tap_list[i] = place
 
     def pack(self, weight):
         """split_weight in the kernels' own layout, for prepack."""

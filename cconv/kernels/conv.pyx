@@ -576,6 +576,9 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
     cdef bint first = True
     cdef Run runs[64]
     cdef int runs_n
+    if not in_place:
+        # the slack behind the slab, which whole vectors run into: no denormals, as below
+        memset(slab + job.c_block * job.channel, 0, 8 * NR * sizeof(real))
     c0 = 0
     while True:
         c1 = min(c0 + job.c_block, job.C)
@@ -600,6 +603,9 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
                 to = panels
                 while q < positions:
                     runs_n = panel_runs(job, runs, q, min(q + NR, positions), start, extent)
+                    if q + NR > positions:
+                        # lanes without a position: what other work left may be denormals, at a hundred cycles each
+                        memset(to, 0, count * NR * sizeof(real))
                     pack_panel(to, from_, off, count, runs, runs_n)
                     to += count * NR
                     q += NR

@@ -410,6 +410,7 @@ cdef inline void run_block(const int T, const int high, ConvJob *job, Py_ssize_t
     cdef Run runs[64]
     cdef Run deep[64]
     cdef int n, i, vectors
+    memset(line, 0, (4 * NR + 8 * VL) * sizeof(real))  # vectors run past what is filled: no denormals there either
     for p in range(panels):
         vectors = 1 if last - first - p * NR <= VL else 2
         n = panel_runs(job, runs, first + p * NR, min(first + (p + 1) * NR, last))
