@@ -7,12 +7,13 @@ imaginary parts as channels (re = wr*xr - wi*xi, im = wi*xr + wr*xi).
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 
-from . import _args, _problem, _run
+from . import _args, _plan, _problem, _run
 
 F32, F64, I32, I64 = (np.dtype(t) for t in (np.float32, np.float64, np.int32, np.int64))
-WIDE_WINDOW = 512  # taps from which a float32 average accumulates in float64
 
 
 def conv_dtype(dtype: np.dtype) -> np.dtype:
@@ -231,10 +232,10 @@ def pool_dtype(dtype: np.dtype) -> np.dtype:
     return I32 if dtype.itemsize < 4 or dtype == I32 else I64
 
 
-def float_dtypes(dtype: np.dtype, taps: int) -> tuple[np.dtype, np.dtype]:
+def float_dtypes(dtype: np.dtype, kernel=(), stride=()) -> tuple[np.dtype, np.dtype]:
     """Result and kernel types of an average: integers give float64, as np.mean."""
     result = dtype.newbyteorder("=") if dtype.kind == "f" else F64
-    wide = result.itemsize == 8 or taps >= WIDE_WINDOW
+    wide = result.itemsize == 8 or _plan.wide(_args.three(kernel, 1), _args.three(stride, 1))
     return result, F64 if wide else F32
 
 
@@ -330,8 +331,7 @@ class AvgPool:
             _args.flag(name, "count_include_pad", include_pad),
         )
         divide = _args.divisor(name, divide)
-        taps = int(np.prod([float(k) for k in geometry[0]]))
-        dtype, inner = float_dtypes(x.dtype, taps)
+        dtype, inner = float_dtypes(x.dtype, geometry[0], geometry[1])
         plan = pool_plan(name, rank, x.shape, inner, geometry, modes, 2, False, divide)
         _args.output(name, out, dtype, plan.out_shape)
         if x.dtype == inner == dtype and x.dtype.isnative:
@@ -355,10 +355,7 @@ class LPPool:
         geometry = _args.pool_geometry(name, rank, kernel, stride, padding, dilation)
         _args.spatial(name, x, rank)
         modes = (_args.flag(name, "ceil_mode", ceil_mode), True)
-        taps = 1
-        for k in geometry[0]:
-            taps *= k
-        dtype, inner = float_dtypes(x.dtype, taps)
+        dtype, inner = float_dtypes(x.dtype, geometry[0], geometry[1])
         if norm == np.inf:
             plan = pool_plan(name, rank, x.shape, inner, geometry, modes, 0)
             _args.output(name, out, dtype, plan.out_shape)
@@ -371,7 +368,7 @@ class LPPool:
             if norm != 1:
                 np.power(powers, inner.type(norm), out=powers)
             y = run_pool(plan, powers, None)
-            y *= inner.type(taps)
+            y *= inner.type(math.prod(geometry[0]))
             if norm != 1:
                 np.power(y, inner.type(1 / norm), out=y)
         return to_result(y, dtype, out)
@@ -393,10 +390,8 @@ class Adaptive:
 
             indexed = _args.flag(name, "return_indices", args[2])
             return run_max(name, plan_of, x, indexed, out, key)
-        taps = 1
-        for L, o in zip(x.shape[-rank:], size, strict=True):
-            taps *= -(-L // max(1, o))
-        dtype, inner = float_dtypes(x.dtype, taps)
+        taps = [-(-L // max(1, o)) for L, o in zip(x.shape[-rank:], size, strict=True)]
+        dtype, inner = float_dtypes(x.dtype, taps, taps)
         plan = pool_plan(name, rank, x.shape, inner, size, (False, False), 2)
         _args.output(name, out, dtype, plan.out_shape)
         if x.dtype == inner == dtype and x.dtype.isnative:

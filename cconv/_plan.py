@@ -24,6 +24,7 @@ L1 = 32 * 1024
 L2 = 512 * 1024
 SLAB_MOST = 16 * 2**20  # bytes; with the panels below the promised 32 MiB a thread
 ROWS_CHANNELS = 3
+WIDE_WINDOW = 512  # terms in a row from which a float32 average accumulates in float64
 WINOGRAD_TERMS = 32
 WINOGRAD_BLOCK = 2**20
 WINOGRAD_MOST = 24 * 2**20  # bytes of transformed weights that a call without prepack may hold
@@ -64,6 +65,7 @@ class PoolPlan(NamedTuple):
     rows: int
     blocks: int
     workspace: int
+    doubled: Three
     reason: str
 
 
@@ -340,6 +342,19 @@ def most_rows(p: PoolProblem, axis: int, rows: int) -> int:
     return max(1, min(L, (rows - 1) * p.stride[axis] + (p.kernel[axis] - 1) * p.dilation[axis] + 1))
 
 
+def doubles(k: int, s: int, axis: int) -> bool:
+    """Whether windows are so large and overlap so much that doubling takes fewer steps than their taps."""
+    return axis > 0 and k >= 4 and k > s * (k.bit_length() + 1) and (axis == 1 or s == 1)
+
+
+def wide(kernel: Three, stride: Three) -> bool:
+    """Whether a float32 average has so many terms in a row, not summed by doubling, that it needs float64."""
+    terms = 1
+    for axis, (k, s) in enumerate(zip(kernel, stride, strict=True)):
+        terms *= k.bit_length() if doubles(k, s, axis) else k
+    return terms >= WIDE_WINDOW
+
+
 def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
     """Rows of one item, so that the reduced rows that they share are computed once and stay in L2."""
     width = p.out[2] + 2 * lanes
@@ -348,19 +363,36 @@ def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
         spread = p.stride[2] * (p.out[2] + (p.kernel[2] - 1) * p.dilation[2] // p.stride[2] + 1)
     fixed = (2 * width + spread + 4 * lanes) * itemsize
     if indexed:
-        return PoolPlan(max(1, p.out[1]), 1, 64, "window by window, for the indices")
+        return PoolPlan(max(1, p.out[1]), 1, 64, (0, 0, 0), "window by window, for the indices")
+    along = int(not p.adaptive and doubles(p.kernel[2], p.stride[2], 2))
     depth = most_rows(p, 0, 1)
+    if not p.adaptive and doubles(p.kernel[1], p.stride[1], 1):
+        # whole windows, padding included, and the sums beside them
+        reach = (p.kernel[1] - 1) * p.dilation[1] + 1
+        rows = p.out[1]
+
+        def kept_rows(rows: int) -> int:
+            return (rows - 1) * p.stride[1] + reach + rows
+
+        while rows > 4 and kept_rows(rows) * width * itemsize > L2 // 2 and 2 * rows > reach // 4:
+            rows = up(rows, 2)
+        kept = kept_rows(rows) * width * itemsize
+        if kept <= 8 * L2:
+            return PoolPlan(
+                rows, up(p.out[1], rows), lines(fixed + kept + 64), (0, 1, along),
+                "separable, by doubling: steps grow with the logarithm of the window",
+            )  # fmt: skip
     rows = max(1, p.out[1])
     while rows > 1 and depth * most_rows(p, 1, rows) * width * itemsize > L2 // 2:
         rows = up(rows, 2)
     kept = depth * most_rows(p, 1, rows) * width * itemsize
     if kept > 8 * L2:
         return PoolPlan(
-            0, p.out[1], fixed + width * itemsize, "rows reduced again for every window"
+            0,
+            p.out[1],
+            fixed + width * itemsize,
+            (0, 0, along),
+            "rows reduced again for every window",
         )
-    return PoolPlan(
-        rows,
-        up(p.out[1], rows),
-        up(fixed + kept + 64, 64) * 64,
-        "separable: along the rows, then down",
-    )
+    reason = "separable: along the rows, then down"
+    return PoolPlan(rows, up(p.out[1], rows), lines(fixed + kept + 64), (0, 0, along), reason)

@@ -148,7 +148,7 @@ def explain_pool(name, rank, values) -> Explanation:
     _args.spatial(name, x, rank)
     result = Explanation(function=name, algorithm="direct")
     maximum = "max" in name
-    inner = _calls.pool_dtype(x.dtype) if maximum else _calls.float_dtypes(x.dtype, 1)[1]
+    inner = _calls.pool_dtype(x.dtype) if maximum else _calls.float_dtypes(x.dtype)[1]
     if name.startswith("adaptive"):
         geometry = _args.output_size(name, values["output_size"], x.shape[-rank:], rank)
     else:

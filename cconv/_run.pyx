@@ -799,6 +799,7 @@ cdef class PoolPlan:
         for a in range(3):
             job.size[a], job.out[a], job.k[a] = p.size[a], p.out[a], p.kernel[a]
             job.s[a], job.d[a], job.p[a] = p.stride[a], p.dilation[a], p.before[a]
+            job.doubled[a] = self.plan.doubled[a]
             total += job.out[a]
         self.windows = at = <Py_ssize_t *>PyMem_Malloc(max(1, 3 * total) * sizeof(Py_ssize_t))
         if at == NULL:

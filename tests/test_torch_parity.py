@@ -358,3 +358,38 @@ def test_unfold_and_fold(dtype):
         agree(
             cconv.fold(layout(rng, result), size, *args), F.fold(expected, size, *args), dtype, 40.0
         )
+
+
+@pytest.mark.parametrize("rank", [1, 2, 3])
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_large_windows(rank, dtype):
+    """Windows that are reduced by doubling, with values that must stay in their windows."""
+    rng = np.random.default_rng(rank)
+    for call in range(40):
+        kernel = tuple(int(k) for k in rng.integers(1, 34, rank))
+        size = [int(k + rng.integers(0, 40 // rank)) for k in kernel]
+        stride = tuple(int(s) for s in rng.choice([1, 1, 1, 2, 3], rank))
+        padding = tuple(int(rng.integers(0, k // 2 + 1)) for k in kernel)
+        x = draw(rng, (2, 3, *size), dtype)
+        for value in (np.nan, np.inf, -np.inf, 1e30):
+            if rng.random() < 0.3:
+                x[(rng.integers(2), rng.integers(3), *(rng.integers(n) for n in size))] = value
+        ceil_mode = bool(rng.random() < 0.3)
+        context = (call, x.shape, kernel, stride, padding, ceil_mode)
+        result = cached(f"max_pool{rank}d")(x, kernel, stride, padding, 1, ceil_mode)
+        expected = getattr(F, f"max_pool{rank}d")(tensor(x), kernel, stride, padding, 1, ceil_mode)
+        assert np.array_equal(result, expected.numpy(), equal_nan=True), context
+        # the average, with the sum of magnitudes as the scale of its rounding; torch's own in float64
+        args = (kernel, stride, padding, ceil_mode)
+        result = cached(f"avg_pool{rank}d")(x, *args)
+        wide_x = tensor(x.astype("float64"))
+        expected = getattr(F, f"avg_pool{rank}d")(wide_x, *args).numpy()
+        scale = getattr(F, f"avg_pool{rank}d")(wide_x.abs(), *args).numpy()
+        finite = np.isfinite(expected)
+        assert np.array_equal(np.isnan(result), np.isnan(expected)), context
+        assert np.array_equal(result[~finite], expected[~finite].astype(dtype), equal_nan=True), (
+            context
+        )
+        # without the infinite ones, and away from 1e30, whose windows cancel
+        error = abs(result[finite] - expected[finite])
+        assert (error <= 8 * np.finfo(dtype).eps * scale[finite]).all(), context

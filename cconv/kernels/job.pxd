@@ -70,6 +70,7 @@ cdef struct PoolJob:
     Py_ssize_t *count[3]            # valid taps of each output
     Py_ssize_t *divisor[3]          # divisor factor of each output (average)
     double divide                   # divisor_override, or 0
+    int doubled[3]                  # windows of this axis by doubling
     Py_ssize_t rows                 # output rows of one item
     Py_ssize_t blocks               # items of one plane
 

@@ -10,6 +10,11 @@ One item is a block of output rows of one plane and depth. Windows are separable
   1. across: every input row that the block reads is reduced along W into a row of `ow` values (edges: the row is
      copied between identities first, de-interleaved by the stride, so that the interior loop has no bounds to test);
   2. down: each output row reduces the kd * kh reduced rows of its window.
+Large windows are reduced by doubling: with S_1 = x and S_2m[i] = op(S_m[i], S_m[i + m]), in place, a maximum over k is
+op(S_m[i], S_m[i + k - m]) for the largest power m of two up to k, and a sum adds S_m at one offset for each bit m of k:
+about log2(k) + 1 vector operations a value instead of k. (The running scheme of van Herk, 1992, and Gil and Werman,
+1993, needs three, but scalar ones along a row.) There is no subtraction: inf and NaN stay in the windows that hold
+them.
 Rows before columns keeps torch's order of visits, so ties (-0.0 and 0.0) and NaN come out alike.
 Windows with an index, and windows of varying size (adaptive), are walked one by one over their valid taps.
 """
@@ -110,6 +115,33 @@ cdef inline void down(const bint maximum, real *acc, const real *row, Py_ssize_t
             x += VL
 
 
+cdef inline void merge(const bint maximum, real *to, const real *a, const real *b, Py_ssize_t n) noexcept nogil:
+    """to = op(a, b); `to` may be `a`."""
+    cdef Py_ssize_t x = 0
+    while x < n:
+        store(to + x, max_nan(load(a + x), load(b + x)) if maximum else load(a + x) + load(b + x))
+        x += VL
+
+
+cdef inline void doubled_row(const bint maximum, real *to, real *s, Py_ssize_t n, Py_ssize_t k,
+                             Py_ssize_t d) noexcept nogil:
+    """to[i] = op over s[i], s[i + d], ..., s[i + (k-1)d] for i < n, by doubling; s is overwritten."""
+    cdef Py_ssize_t m = 1, at = 0, length = n + (k - 1) * d
+    cdef bint first = True
+    while True:
+        if not maximum and k & m:
+            down(False, to, s + at * d, n, first)
+            first = False
+            at += m
+        if 2 * m > k:
+            break
+        length -= m * d
+        merge(maximum, s, s, s + m * d, length)
+        m *= 2
+    if maximum:
+        merge(True, to, s, s + (k - m) * d, n)
+
+
 cdef inline void across(const bint maximum, PoolJob *job, real *to, const real *x, real *spread) noexcept nogil:
     """to[ow] = op over the valid taps of window ow of one input row."""
     cdef Py_ssize_t n, ow, i, f
@@ -128,6 +160,8 @@ cdef inline void across(const bint maximum, PoolJob *job, real *to, const real *
         across_three(maximum, job, to, spread, n, 3)
     elif job.d[2] == 1 and job.k[2] == 2:
         across_three(maximum, job, to, spread, n, 2)
+    elif job.doubled[2]:
+        doubled_row(maximum, to, spread, job.out[2], job.k[2], job.d[2])
     else:
         for i in range(job.k[2]):
             f = i * job.d[2]
@@ -202,6 +236,57 @@ cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y,
         finish_row(job, y + od * job.ys[0] + oh * job.ys[1], acc, widths, od, oh)
 
 
+cdef inline void doubled_block(const bint maximum, PoolJob *job, const real *x, real *y, Py_ssize_t od,
+                               Py_ssize_t oh0, Py_ssize_t oh1, real *space) noexcept nogil:
+    """As block, the windows along H by doubling: every row from the first window's start, padding as identities."""
+    cdef Py_ssize_t width = job.out[2] + 2 * VL, d = job.d[1], s = job.s[1], k = job.k[1], n = oh1 - oh0, oh, r, z, iy
+    cdef Py_ssize_t lo = oh0 * s - job.p[1], count = (n - 1) * s + (k - 1) * d + 1, m, at
+    cdef real *widths = space
+    cdef real *spread = widths + width
+    cdef real *acc = spread + job.s[2] * (job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1) + 2 * VL
+    cdef real *rows = acc + n * width
+    cdef bint first = True
+    if job.op == 2:
+        for oh in range(width):
+            widths[oh] = <real>job.divisor[2][oh] if oh < job.out[2] and job.divide == 0 else <real>1
+    for z in range(job.count[0][od]):
+        for r in range(count):
+            iy = lo + r
+            if 0 <= iy < job.size[1]:
+                across(maximum, job, rows + r * width,
+                       x + (job.first[0][od] + z * job.d[0]) * job.xs[0] + iy * job.xs[1], spread)
+            else:
+                fill_row(rows + r * width, job.out[2], LOWEST if maximum else <real>0)
+        m = 1
+        at = 0
+        r = count
+        while True:
+            if not maximum and k & m:
+                for oh in range(n):
+                    down(False, acc + oh * width, rows + (oh * s + at * d) * width, job.out[2], first)
+                first = False
+                at += m
+            if 2 * m > k:
+                break
+            r -= m * d
+            for iy in range(r):
+                merge(maximum, rows + iy * width, rows + iy * width, rows + (iy + m * d) * width, job.out[2])
+            m *= 2
+        if maximum:
+            for oh in range(n):
+                if not first:
+                    down(True, acc + oh * width, rows + oh * s * width, job.out[2], False)
+                    down(True, acc + oh * width, rows + (oh * s + (k - m) * d) * width, job.out[2], False)
+                else:
+                    merge(True, acc + oh * width, rows + oh * s * width, rows + (oh * s + (k - m) * d) * width,
+                          job.out[2])
+            first = False
+    for oh in range(n):
+        if first:
+            fill_row(acc + oh * width, job.out[2], LOWEST if maximum else <real>0)
+        finish_row(job, y + od * job.ys[0] + (oh0 + oh) * job.ys[1], acc + oh * width, widths, od, oh0 + oh)
+
+
 cdef void indexed_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ssize_t od,
                       Py_ssize_t oh) noexcept nogil:
     """Maxima with their flat positions in the plane: of equals the first, of NaNs the last, -1 without a tap."""
@@ -240,6 +325,10 @@ cdef void run_item(PoolJob *job, Py_ssize_t item, real *space) noexcept nogil:
         for oh in range(oh0, oh1):
             index = <int64_t *>job.index + ((plane * job.out[0] + od) * job.out[1] + oh) * job.out[2]
             indexed_row(job, x, y + od * job.ys[0] + oh * job.ys[1], index, od, oh)
+    elif job.doubled[1] and job.op == 0:
+        doubled_block(True, job, x, y, od, oh0, oh1, space)
+    elif job.doubled[1]:
+        doubled_block(False, job, x, y, od, oh0, oh1, space)
     elif job.op == 0:
         block(True, job, x, y, od, oh0, oh1, space)
     else:
