@@ -262,7 +262,8 @@ def conv(
     ss = tuple(s // g for s, g in zip(p.stride, step, strict=True))
     sd = tuple(d // g if k > 1 else 1 for d, g, k in zip(p.dilation, step, p.kernel, strict=True))
     rows = p.O <= ROWS_CHANNELS
-    k_most = max(32, L1 // 2 // (nr * itemsize))
+    # half of L1 for a panel, three quarters of as much where the tile is wide (such processors have 48 KiB)
+    k_most = max(32, L1 // 4 * (3 if lanes * itemsize == 64 else 2) // (nr * itemsize))
     if taps >= k_most:
         c_block, t_block = 1, up(taps, up(taps, 2 * k_most))
     else:

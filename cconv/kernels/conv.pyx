@@ -241,6 +241,18 @@ cdef void pack_panel(real *to, const real *slab, const Py_ssize_t *off, Py_ssize
         to += NR
 
 
+cdef void pack_row(real *to, const real *p, const Py_ssize_t *off, Py_ssize_t count, Py_ssize_t panels) noexcept nogil:
+    """Full panels that neighbour in one row, as pack_panel: each channel's row is read in one go, for the TLB's sake."""
+    cdef Py_ssize_t k, j, size = count * NR
+    cdef const real *q
+    for k in range(count):
+        q = p + off[k]
+        for j in range(panels):
+            store(to + j * size, load(q + j * NR))
+            store(to + j * size + VL, load(q + j * NR + VL))
+        to += NR
+
+
 cdef inline void copy_tile(real *y, Py_ssize_t step, real *buf, Run *runs, int n, Py_ssize_t yc, int m,
                            bint out) noexcept nogil:
     """Between the output and a dense MR x NR buffer, for panels that are not one contiguous full run."""
@@ -559,7 +571,7 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
     cdef real *y = <real *>job.y + n * job.yn + g * job.O * job.yc
     cdef const real *w = <const real *>job.w + g * job.O * K
     cdef const real *bias = <const real *>job.bias + g * job.O if job.bias != NULL else NULL
-    cdef Py_ssize_t o, c0, c1, t0, t1, count, q, positions = extent[0] * extent[1] * extent[2]
+    cdef Py_ssize_t o, c0, c1, t0, t1, count, q, a, positions = extent[0] * extent[1] * extent[2]
     if job.kernel == 2:
         for o in range(job.O):
             taps_row(job, x, w + o * K, bias[o] if bias != NULL else <real>0,
@@ -603,6 +615,12 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
                 to = panels
                 while q < positions:
                     runs_n = panel_runs(job, runs, q, min(q + NR, positions), start, extent)
+                    if runs_n == 1 and runs[0].length == NR:
+                        a = min(<Py_ssize_t>8, (extent[2] - q % extent[2]) // NR)
+                        pack_row(to, from_ + runs[0].slab, off, count, a)
+                        to += a * count * NR
+                        q += a * NR
+                        continue
                     if q + NR > positions:
                         # lanes without a position: what other work left may be denormals, at a hundred cycles each
                         memset(to, 0, count * NR * sizeof(real))
