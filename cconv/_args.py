@@ -188,9 +188,17 @@ def algorithm(name: str, value) -> str:
         raise ValueError(
             f"{name}: algorithm must be one of {', '.join(ALGORITHMS)}, got {describe(value)}"
         )
-    if value == "fft":
-        raise ValueError(f"{name}: algorithm='fft' cannot serve this convolution")
+    if value == "fft" and "transpose" in name:
+        raise ValueError(f"{name}: algorithm='fft' cannot serve transposed convolutions")
     return value
+
+
+def fft_serves(name: str, dtype: np.dtype) -> None:
+    if dtype.kind != "f":
+        raise ValueError(
+            f"{name}: algorithm='fft' cannot serve this convolution: it needs float or complex arrays, "
+            f"got integers"
+        )
 
 
 def served(name: str, value, plan) -> None:

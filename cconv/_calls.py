@@ -75,6 +75,19 @@ def make_conv(name, rank, shape, weight_shape, dtype, params, packed=False):
         _args.three(after, 0),
         mode,
     )
+    if algorithm == "fft":
+        _args.fft_serves(name, dtype)
+    if 0 not in out_shape and (
+        algorithm == "fft"
+        or (
+            algorithm == "auto"
+            and dtype.kind == "f"
+            and _plan.fft_pays(problem, dtype.itemsize, _run.lanes(dtype))
+        )
+    ):
+        from ._fft import FftPlan  # numpy.fft is loaded by those who need it
+
+        return FftPlan(dtype, rank, batched, out_shape, weight_shape, problem)
     plan = _run.ConvPlan(
         dtype, rank, batched, out_shape, weight_shape, problem, None, algorithm, packed
     )
@@ -193,7 +206,8 @@ class ConvCall:
         if all(a.dtype == inner and a.dtype.isnative for a in arrays):
             plan = self.plan(x.shape, weight.shape, inner, params)
             _args.output(self.name, out, dtype, plan.out_shape)
-            _run.keep(key, plan)
+            if isinstance(plan, _run.ConvPlan):
+                _run.keep(key, plan)
             y = run_conv(plan, x, weight, bias, out)
             return to_result(y, dtype, out)
         if dtype.kind == "c":

@@ -8,6 +8,7 @@ winograd  undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the co
       more than 4 times the rms error of sequential summation. F(2) has less error than that. A dilated layer is
       planned as the undilated ones that it interleaves.
 gemm  everything else: an implicit GEMM on the register tile.
+fft   kernels of 256 taps and more where the cost model of `fft_pays` says so (cconv/_fft.py).
 taps  when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
 
 Blocks are sized for the caches: a panel of one k block for L1, slab, panels and a block of weights for L2.
@@ -25,6 +26,8 @@ L2 = 512 * 1024
 SLAB_MOST = 16 * 2**20  # bytes; with the panels below the promised 32 MiB a thread
 ROWS_CHANNELS = 3
 WIDE_WINDOW = 512  # terms in a row from which a float32 average accumulates in float64
+FFT_BLOCK = 2**19  # values
+FFT_MOST = 24 * 2**20  # bytes
 WINOGRAD_TERMS = 32
 WINOGRAD_BLOCK = 2**20
 WINOGRAD_MOST = 24 * 2**20  # bytes of transformed weights that a call without prepack may hold
@@ -59,6 +62,13 @@ class ConvPlan(NamedTuple):
     group: int = 1
     dense: int = 0
     dense_at: int = 0
+
+
+class FftPlan(NamedTuple):
+    block: Three  # transform lengths
+    channels: int  # input and output channels whose spectra are held at once
+    outputs: int
+    reason: str
 
 
 class PoolPlan(NamedTuple):
@@ -195,6 +205,69 @@ def winograd(p: ConvProblem, tile: int, itemsize: int, lanes: int) -> ConvPlan:
         3, one, one, one, (panels * nr, high, m), (blocks, 1, 1), none, 1, 0, 0, 0, terms, positions, p.O,
         panels, tiles, slab_at, panels_at, False, workspace, reason, tile,
     )  # fmt: skip
+
+
+def fft_length(n: int) -> int:
+    """The least product of powers of 2, 3 and 5 that is at least n."""
+    best = 1 << max(0, n - 1).bit_length()
+    for five in (1, 5, 25):
+        for three in (1, 3, 9):
+            m = five * three
+            best = min(best, m << max(0, (up(n, m) - 1)).bit_length())
+    return best
+
+
+def fft(p: ConvProblem, itemsize: int) -> FftPlan:
+    """Blocks of some times the kernel, of at most FFT_BLOCK values, and as many channels as the budget holds."""
+    axes = []
+    for k, d, o, s in zip(p.kernel, p.dilation, p.out, p.stride, strict=True):
+        reach, span = (k - 1) * d + 1, (o - 1) * s + 1
+        # one block if it is not much longer than the blocks that would be worth their overlap
+        worth = fft_length(6 * reach)
+        axes.append((fft_length(span + reach - 1) if span + reach <= worth else worth, reach))
+    block = [
+        1 if k == 1 and o == 1 else length
+        for (length, _), k, o in zip(axes, p.kernel, p.out, strict=True)
+    ]
+    while block[0] * block[1] * block[2] > FFT_BLOCK:
+        ratio, a = max((block[a] / axes[a][1], a) for a in range(3))
+        if ratio < 2.5:
+            break
+        block[a] = fft_length(max(block[a] // 2, axes[a][1] * 2))
+    size = block[0] * block[1] * block[2] * itemsize * 2
+    channels = max(1, min(p.C, FFT_MOST // 4 // size))
+    outputs = max(1, min(p.O, FFT_MOST // 2 // (size * channels)))
+    return FftPlan(
+        (block[0], block[1], block[2]),
+        channels,
+        outputs,
+        f"overlap-save in blocks of {tuple(block)}",
+    )
+
+
+def fft_pays(p: ConvProblem, itemsize: int, lanes: int) -> bool:
+    """Whether transforms take fewer cycles than multiply-adds, both as measured; only for kernels of many taps."""
+    taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
+    if taps < 256 or p.mode:
+        return False
+    plan = fft(p, itemsize)
+    blocks, size = 1.0, plan.block[0] * plan.block[1] * plan.block[2]
+    for F, k, d, o, s in zip(plan.block, p.kernel, p.dilation, p.out, p.stride, strict=True):
+        blocks *= up((o - 1) * s + 1, max(1, F - (k - 1) * d))
+    transform = size * (size.bit_length() + 4) * 0.9
+    cycles = p.G * (
+        blocks
+        * (
+            (p.C * up(p.O, plan.outputs) + p.O * up(p.C, plan.channels)) * transform
+            + 4 * p.C * p.O * size
+        )
+        + p.C * p.O * transform
+    )
+    rate = lanes * (
+        1.2 if p.O <= ROWS_CHANNELS else min(1.7, 0.14 * p.O)
+    )  # a tile of few rows waits for its loads
+    direct = p.G * p.O * p.C * taps * p.out[0] * p.out[1] * p.out[2] / rate
+    return 1.2 * cycles < direct
 
 
 def choose(

@@ -25,7 +25,7 @@ class Prepacked:
     __slots__ = ("_bias", "_call", "_fast", "_params", "_state", "_weight")
 
     def __init__(self, *state):
-        weight, bias, stride, padding, dilation, groups, mode, transposed, extra = state
+        weight, bias, stride, padding, dilation, groups, mode, transposed, extra, algorithm = state
         name = "prepack"
         weight = _args.array(name, "weight", weight)
         rank = _args.packed_rank(name, weight)
@@ -37,13 +37,14 @@ class Prepacked:
         self._weight = np.array(weight, order="C")
         self._bias = None if bias is None else np.array(bias, order="C")
         self._weight.flags.writeable = False
+        _args.algorithm(f"prepack{' (transpose)' * transposed}", algorithm)
         public = f"conv_transpose{rank}d" if transposed else f"conv{rank}d"
         self._call = _calls.ConvCall(public, rank, transposed)
         if transposed:
-            self._params = [stride, padding, extra, groups, dilation, "auto"]
+            self._params = [stride, padding, extra, groups, dilation, algorithm]
         else:
-            self._params = [stride, padding, dilation, groups, mode, "auto"]
-        self._state = (stride, padding, dilation, groups, mode, transposed, extra)
+            self._params = [stride, padding, dilation, groups, mode, algorithm]
+        self._state = (stride, padding, dilation, groups, mode, transposed, extra, algorithm)
         self._fast = _run.Fast(self._slow)
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
@@ -62,7 +63,8 @@ class Prepacked:
         plan = call.plan(x.shape, weight.shape, inner, params, True)
         _args.output(call.name, out, dtype, plan.out_shape)
         packed = self._fast.packed(plan, weight)
-        self._fast.keep(x.shape, x.dtype, plan, packed, bias)
+        if isinstance(plan, _run.ConvPlan):
+            self._fast.keep(x.shape, x.dtype, plan, packed, bias)
         y = _calls.run_parts(plan, x, packed, bias, out, True)
         return _calls.to_result(y, dtype, out)
 
@@ -123,6 +125,18 @@ def explain_conv(name, rank, values) -> Explanation:
     values = {**values, "groups": groups}
     call = _calls.ConvCall(name, rank, transposed)
     plan = call.plan(x.shape, w.shape, inner, [values[k] for k in keys])
+    if not isinstance(plan, _run.ConvPlan):
+        return Explanation(
+            function=name,
+            algorithm="fft",
+            kernel="numpy.fft",
+            reason=plan.plan.reason,
+            block=plan.plan.block,
+            threads=1,
+            dtype=str(dtype),
+            computed_in=str(inner),
+            out_shape=plan.out_shape,
+        )
     plans, threads = plan.explain()
     used = plans[0]
     from ._plan import KERNELS

@@ -63,6 +63,11 @@ def kernel_module(dtype, name):
         return modules.setdefault((dtype, name), module)
 
 
+def lanes(dtype):
+    """Elements of a vector."""
+    return (<ConvTable *>PyCapsule_GetPointer(kernel_module(dtype, "conv").table, "cconv.conv")).lanes
+
+
 # ---------------------------------------------------------------- threads
 
 cdef int threads = 0                # 0: not asked for yet, see thread_limit

@@ -124,9 +124,10 @@ def conv2d(
     padding_mode : {"zeros", "reflect", "replicate", "circular"}, default "zeros"
     out : ndarray, optional
         Where the result goes.
-    algorithm : {"auto", "direct", "winograd"}, default "auto"
+    algorithm : {"auto", "direct", "winograd", "fft"}, default "auto"
         "direct" sums in the order c, kh, kw; "winograd" multiplies less, with at most 4 times the rounding error
-        (``CCONV_WINOGRAD=0`` in the environment keeps "auto" from it). See `explain`.
+        (``CCONV_WINOGRAD=0`` in the environment keeps "auto" from it); "fft" is for large kernels: overlap-save with
+        `numpy.fft`, not for integers. See `explain`.
 
     Returns
     -------
@@ -1000,6 +1001,7 @@ def prepack(
     padding_mode: str = "zeros",
     transposed: bool = False,
     output_padding: Size = 0,
+    algorithm: str = "auto",
 ) -> Prepacked:
     """
     A convolution with its weights kept in the kernels' own layout: faster when it is called often.
@@ -1014,6 +1016,8 @@ def prepack(
         Whether it is a transposed convolution, as `conv_transpose2d`.
     output_padding : int or tuple of int, default 0
         As in `conv_transpose2d`.
+    algorithm : {"auto", "direct", "winograd", "fft"}, default "auto"
+        As in `conv2d`; what cannot serve is refused at the first call.
 
     Returns
     -------
@@ -1035,7 +1039,16 @@ def prepack(
     (1, 64, 28, 28)
     """
     return Prepacked(
-        weight, bias, stride, padding, dilation, groups, padding_mode, transposed, output_padding
+        weight,
+        bias,
+        stride,
+        padding,
+        dilation,
+        groups,
+        padding_mode,
+        transposed,
+        output_padding,
+        algorithm,
     )
 
 

@@ -94,7 +94,8 @@ def cases():
         conv(padding=6, padding_mode="reflect"),
         conv(padding=7, padding_mode="circular"),
     )
-    add("algorithm", conv(algorithm="magic"), conv(algorithm=None), conv(algorithm="fft"))
+    add("algorithm", conv(algorithm="magic"), conv(algorithm=None))
+    add("algorithm", conv(algorithm="fft", input=X.astype(int), weight=W.astype(int), bias=None))
     add(
         "algorithm",
         conv(algorithm="winograd", stride=2),

@@ -19,7 +19,7 @@ FLOORS = [
     {"functional"},
     {"_prepack"},
     {"_calls"},
-    {"_layout"},
+    {"_layout", "_fft"},
     {"_args", "_run", "capi"},
     {"_plan", "_cpu"},
     {"_problem"},
