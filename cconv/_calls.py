@@ -13,7 +13,11 @@ import numpy as np
 
 from . import _args, _plan, _problem, _run
 
-F32, F64, I32, I64 = (np.dtype(t) for t in (np.float32, np.float64, np.int32, np.int64))
+F16, F32, F64, I32, I64 = (
+    np.dtype(t) for t in (np.float16, np.float32, np.float64, np.int32, np.int64)
+)
+FLOATS_LEAST = 2**22  # multiply-adds from which integers are worth a look at their range
+FLOATS_MOST = 2**23  # elements whose copies as floats stay within the promised memory
 
 
 def conv_dtype(dtype: np.dtype) -> np.dtype:
@@ -25,6 +29,10 @@ def conv_dtype(dtype: np.dtype) -> np.dtype:
 
 def as_kind(a, dtype):
     """C-contiguous or not, but native and of this dtype."""
+    if a.dtype == F16 and dtype == F32:
+        converted = _run.convert_halves(a, dtype)
+        if converted is not None:
+            return converted
     return a if a.dtype == dtype and a.dtype.isnative else a.astype(dtype)
 
 
@@ -33,6 +41,10 @@ def to_result(y, dtype, out):
     if out is None:
         if y.dtype == dtype:
             return y
+        if dtype == F16 and y.dtype == F32:
+            converted = _run.convert_halves(y, F16)
+            if converted is not None:
+                return converted
         with np.errstate(over="ignore"):  # float16: too large becomes inf, as in a kernel
             return y.astype(dtype)
     if y is not out:
@@ -203,6 +215,11 @@ class ConvCall:
         arrays = [a for a in (x, weight, bias) if a is not None]
         dtype = np.result_type(*arrays)
         inner = conv_dtype(dtype)
+        if dtype.kind in "iu":
+            floats = self.floats(x, weight, bias, params, inner)
+            if floats is not None:
+                _args.output(self.name, out, dtype, floats[0])
+                return to_result(floats[1].astype(dtype, copy=False), dtype, out)
         if all(a.dtype == inner and a.dtype.isnative for a in arrays):
             plan = self.plan(x.shape, weight.shape, inner, params)
             _args.output(self.name, out, dtype, plan.out_shape)
@@ -221,6 +238,28 @@ class ConvCall:
 
     def plan(self, shape, weight_shape, inner, params, packed=False):
         return self.make(self.name, self.rank, shape, weight_shape, inner, params, packed)
+
+    def floats(self, x, weight, bias, params, inner):
+        """Integers whose every sum a float holds exactly are convolved as floats, several times as fast: the shape and
+        the values as integers, or None if the work is small, the arrays are huge or the sums might be inexact."""
+        if weight.size == 0 or not 0 < x.size <= FLOATS_MOST or weight.size > FLOATS_MOST:
+            return None
+        outputs = weight.shape[1] * params[3] if self.transposed else weight.shape[0]
+        terms = weight.size // max(1, outputs)
+        if x.size * outputs * max(1, terms // x.shape[-self.rank - 1]) < FLOATS_LEAST:
+            return None
+        plan = self.plan(x.shape, weight.shape, inner, params)  # for its checks and its shape
+        parts = [max(int(a.max()), -int(a.min())) for a in (x, weight)]
+        most = parts[0] * parts[1] * terms
+        if bias is not None and bias.size:
+            most += max(int(bias.max()), -int(bias.min()))
+        if most >= 2**53:
+            return None
+        dtype, middle = (F32, I32) if most < 2**24 else (F64, I64)
+        floats = self.plan(x.shape, weight.shape, dtype, [*params[:-1], "direct"])
+        b = None if bias is None else bias.astype(dtype)
+        y = run_conv(floats, x.astype(dtype), weight.astype(dtype), b, None)
+        return plan.out_shape, y.astype(middle)
 
     def complex(self, x, weight, bias, params, out, dtype, inner):
         groups, rank = params[3], self.rank
@@ -378,12 +417,18 @@ class LPPool:
         plan = pool_plan(name, rank, x.shape, inner, geometry, modes, 2)
         _args.output(name, out, dtype, plan.out_shape)
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
-            powers = np.abs(as_kind(x, inner))
-            if norm != 1:
-                np.power(powers, inner.type(norm), out=powers)
+            powers = as_kind(x, inner)
+            if norm == 2:
+                powers = np.square(powers)
+            elif norm == 1:
+                powers = np.abs(powers)
+            else:
+                powers = np.power(np.abs(powers), inner.type(norm))
             y = run_pool(plan, powers, None)
             y *= inner.type(math.prod(geometry[0]))
-            if norm != 1:
+            if norm == 2:
+                np.sqrt(y, out=y)
+            elif norm != 1:
                 np.power(y, inner.type(1 / norm), out=y)
         return to_result(y, dtype, out)
 

@@ -57,7 +57,7 @@ class Prepacked:
         arrays = [a for a in (x, weight, bias) if a is not None]
         dtype = np.result_type(*arrays)
         inner = _calls.conv_dtype(dtype)
-        if not all(a.dtype == inner and a.dtype.isnative for a in arrays):
+        if dtype.kind in "iu" or not all(a.dtype == inner and a.dtype.isnative for a in arrays):
             return call((x, weight, bias, *params[:5], out, params[5]), None)
         _args.conv_input(call.name, call.rank, x, weight.shape, params[3], call.transposed)
         plan = call.plan(x.shape, weight.shape, inner, params, True)

@@ -394,6 +394,33 @@ cdef void copy_taps(element *w, ConvJob *job, Py_ssize_t K, Taps *parts, int n) 
                         from_ += job.O * K
 
 
+F16 = np.dtype(np.float16)
+F32 = np.dtype(np.float32)
+
+
+def convert_halves(a, dtype):
+    """A contiguous native float16 array as float32 or the other way round, or None where NumPy has to do it."""
+    cdef ConvTable *table = <ConvTable *>PyCapsule_GetPointer(kernel_module(F32, "conv").table, "cconv.conv")
+    cdef Py_buffer from_, to
+    cdef bint loading = dtype == F32
+    if table.load_halves == NULL or a.dtype is not (F16 if loading else F32) or not a.flags.c_contiguous or \
+            not a.flags.aligned:
+        return None
+    result = new_output(a.shape, dtype, a.size * dtype.itemsize)
+    if a.size == 0:
+        return result
+    PyObject_GetBuffer(a, &from_, PyBUF_STRIDES)
+    PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
+    with nogil:
+        if loading:
+            table.load_halves(from_.buf, to.buf, to.len // 4)
+        else:
+            table.store_halves(to.buf, from_.buf, to.len // 2)
+    PyBuffer_Release(&from_)
+    PyBuffer_Release(&to)
+    return result
+
+
 cdef class ConvPlan:
     """Everything about a convolution of given shapes, validated, planned and ready: run() only fills in pointers."""
     cdef ConvJob *jobs

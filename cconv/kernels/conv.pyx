@@ -18,6 +18,7 @@ depends on neither thread, batch nor strides: the same bits.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport parallel, prange, threadid
+from libc.stdint cimport uint16_t
 from libc.string cimport memset
 
 from cconv.kernels.job cimport ConvJob, ConvTable
@@ -26,6 +27,9 @@ from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, cop
 
 
 cdef extern from "simd.h" nogil:
+    const int HAS_HALF
+    void load_halves_ "load_halves"(const uint16_t *h, real *x, Py_ssize_t n)
+    void store_halves_ "store_halves"(const real *x, uint16_t *h, Py_ssize_t n)
     void store2(real *p, vec a, vec b)
     void store4(real *p, vec a, vec b, vec c, vec d)
 
@@ -241,8 +245,9 @@ cdef void pack_panel(real *to, const real *slab, const Py_ssize_t *off, Py_ssize
         to += NR
 
 
-cdef void pack_row(real *to, const real *p, const Py_ssize_t *off, Py_ssize_t count, Py_ssize_t panels) noexcept nogil:
-    """Full panels that neighbour in one row, as pack_panel: each channel's row is read in one go, for the TLB's sake."""
+cdef void pack_row(real *to, const real *p, const Py_ssize_t *off, Py_ssize_t count,
+                   Py_ssize_t panels) noexcept nogil:
+    """Full panels that neighbour in one row, as pack_panel: a channel's row is read in one go, for the TLB's sake."""
     cdef Py_ssize_t k, j, size = count * NR
     cdef const real *q
     for k in range(count):
@@ -719,7 +724,20 @@ cdef void run(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
                 run_item(job, item, space + threadid() * job.workspace_bytes)
 
 
+cdef void load_halves(void *half, void *to, Py_ssize_t n) noexcept nogil:
+    load_halves_(<const uint16_t *>half, <real *>to, n)
+
+
+cdef void store_halves(void *half, void *from_, Py_ssize_t n) noexcept nogil:
+    store_halves_(<const real *>from_, <uint16_t *>half, n)
+
+
 cdef ConvTable TABLE
+TABLE.load_halves = NULL
+TABLE.store_halves = NULL
+if HAS_HALF:
+    TABLE.load_halves = load_halves
+    TABLE.store_halves = store_halves
 TABLE.lanes = VL
 TABLE.rows = MR
 TABLE.openmp = HAS_OPENMP

@@ -76,6 +76,7 @@ cdef struct PoolJob:
 
 ctypedef void (*conv_run)(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
 ctypedef void (*conv_pack)(ConvJob *job, void *packed) noexcept nogil
+ctypedef void (*halves)(void *half, void *real, Py_ssize_t n) noexcept nogil
 ctypedef void (*pool_run)(PoolJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
 
 cdef struct ConvTable:
@@ -84,6 +85,8 @@ cdef struct ConvTable:
     int openmp
     conv_run run
     conv_pack pack
+    halves load_halves              # NULL: NumPy converts
+    halves store_halves
 
 cdef struct PoolTable:
     int lanes
