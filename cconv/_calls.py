@@ -335,7 +335,7 @@ def run_max(name, plan_of, x, return_indices, out, key):
         inside = (x.astype(np.uint64) ^ flip).view(np.int64)
     else:
         inside = as_kind(x, inner)
-    index = np.empty(plan.out_shape, np.int64) if return_indices else None
+    index = _run.fresh(plan.out_shape, I64) if return_indices else None
     same = inner == dtype
     if same and not return_indices and x.dtype.isnative:
         _run.keep(key, plan)

@@ -436,8 +436,11 @@ def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
     if not p.adaptive:
         spread = p.stride[2] * (p.out[2] + (p.kernel[2] - 1) * p.dilation[2] // p.stride[2] + 1)
     fixed = (2 * width + spread + 4 * lanes) * itemsize
+    if indexed and (p.adaptive or p.kernel[0] * p.kernel[1] * p.kernel[2] >= 2**31):
+        return PoolPlan(0, 1, 64, (0, 0, 0), "window by window, for the indices")
     if indexed:
-        return PoolPlan(max(1, p.out[1]), 1, 64, (0, 0, 0), "window by window, for the indices")
+        reason = "tap by tap, with the number of the best"
+        return PoolPlan(max(1, p.out[1]), 1, lines(fixed + 1024 * 8 + 64), (0, 0, 0), reason)
     along = int(not p.adaptive and doubles(p.kernel[2], p.stride[2], 2))
     depth = most_rows(p, 0, 1)
     if not p.adaptive and doubles(p.kernel[1], p.stride[1], 1):

@@ -16,7 +16,8 @@ about log2(k) + 1 vector operations a value instead of k. (The running scheme of
 1993, needs three, but scalar ones along a row.) There is no subtraction: inf and NaN stay in the windows that hold
 them.
 Rows before columns keeps torch's order of visits, so ties (-0.0 and 0.0) and NaN come out alike.
-Windows with an index, and windows of varying size (adaptive), are walked one by one over their valid taps.
+Windows with an index carry the number of their best tap in a second vector (tapped_row). Those of varying size
+(adaptive) are walked one by one over their valid taps.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport parallel, prange, threadid
@@ -34,6 +35,9 @@ cdef extern from "simd.h" nogil:
     void store(real *p, vec v)
     vec set1(real x)
     vec max_nan(vec acc, vec v)
+    ctypedef long long ireal
+    vec set_tap(ireal tap)
+    void max_tap(vec *best, vec *at, vec v, ireal tap)
     void load2(const real *p, vec *even, vec *odd)
     bint isnan_ "CCONV_ISNAN" (real x)
 
@@ -314,6 +318,69 @@ cdef void indexed_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_s
         index[ow] = at
 
 
+cdef void tapped_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ssize_t od, Py_ssize_t oh,
+                     real *space) noexcept nogil:
+    """indexed_row on whole vectors: lanes carry the number of the best tap, positions follow at the end."""
+    cdef Py_ssize_t out = job.out[2], width = out + 2 * VL, ow, z, k, i, iz, iy, at, tap, s = job.s[2], d = job.d[2]
+    cdef Py_ssize_t n = out + ((job.k[2] - 1) * d) // s + 1, kw = job.k[2], kh = job.count[1][oh]
+    cdef real *best = space
+    cdef real *taps = best + width
+    cdef real *spread = taps + width
+    cdef vec b, t, lowest = set1(LOWEST), none = set_tap(-1)
+    cdef vec b, t, lowest = set1(LOWEST), none = set_tap(-1)
+    ow = 0
+    while ow < out:
+        store(best + ow, lowest)
+        store(taps + ow, none)
+        ow += VL
+    for z in range(job.count[0][od]):
+        iz = job.first[0][od] + z * job.d[0]
+        for k in range(kh):
+            iy = job.first[1][oh] + k * job.d[1]
+            spread_row(job, spread, x + iz * job.xs[0] + iy * job.xs[1], n, LOWEST)
+            tap = (z * kh + k) * kw
+            ow = 0
+            while ow < out:
+                b = load(best + ow)
+                t = load(taps + ow)
+                for i in range(kw):
+                    at = i * d
+                    max_tap(&b, &t, load(spread + at % s * n + at // s + ow), <ireal>(tap + i))
+                store(best + ow, b)
+                store(taps + ow, t)
+                ow += VL
+    # where each tap lies, without the column; large windows divide instead
+    cdef bint table = job.count[0][od] * kh * kw <= 1024
+    cdef Py_ssize_t *offset = <Py_ssize_t *>(spread + s * n + 2 * VL)
+    offset = <Py_ssize_t *>((<size_t>offset + 7) // 8 * 8)
+    if table:
+        tap = 0
+        for z in range(job.count[0][od]):
+            for k in range(kh):
+                at = (((job.first[0][od] + z * job.d[0]) * job.size[1] + job.first[1][oh] + k * job.d[1]) * job.size[2]
+                      - job.p[2])
+                for i in range(kw):
+                    offset[tap] = at + i * d
+                    tap += 1
+    for ow in range(out):
+        tap = (<ireal *>taps)[ow]
+        y[ow * job.ys[2]] = best[ow]
+        if tap < 0:
+            # no tap, or nothing above the lowest: the first valid one
+            if job.count[0][od] == 0 or kh == 0 or job.count[2][ow] == 0:
+                index[ow] = -1
+            else:
+                index[ow] = (job.first[0][od] * job.size[1] + job.first[1][oh]) * job.size[2] + job.first[2][ow]
+        elif table:
+            index[ow] = offset[tap] + ow * s
+        else:
+            i = tap % kw
+            k = tap // kw
+            iz = job.first[0][od] + k // kh * job.d[0]
+            iy = job.first[1][oh] + k % kh * job.d[1]
+            index[ow] = (iz * job.size[1] + iy) * job.size[2] + ow * s - job.p[2] + i * d
+
+
 cdef void run_item(PoolJob *job, Py_ssize_t item, real *space) noexcept nogil:
     """Item = (plane, od, block of oh), the last fastest."""
     cdef Py_ssize_t rows = max(1, job.rows), oh0 = item % job.blocks * rows, od = item // job.blocks % job.out[0]
@@ -322,9 +389,15 @@ cdef void run_item(PoolJob *job, Py_ssize_t item, real *space) noexcept nogil:
     cdef real *y = <real *>job.y + plane // job.channels * job.yn + plane % job.channels * job.yc
     cdef int64_t *index
     if job.indexed:
+        if job.rows == 0:
+            oh0 = 0
+            oh1 = job.out[1]
         for oh in range(oh0, oh1):
             index = <int64_t *>job.index + ((plane * job.out[0] + od) * job.out[1] + oh) * job.out[2]
-            indexed_row(job, x, y + od * job.ys[0] + oh * job.ys[1], index, od, oh)
+            if job.rows:
+                tapped_row(job, x, y + od * job.ys[0] + oh * job.ys[1], index, od, oh, space)
+            else:
+                indexed_row(job, x, y + od * job.ys[0] + oh * job.ys[1], index, od, oh)
     elif job.doubled[1] and job.op == 0:
         doubled_block(True, job, x, y, od, oh0, oh1, space)
     elif job.doubled[1]:

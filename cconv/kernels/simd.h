@@ -54,6 +54,17 @@ CCONV_INLINE vec max_nan(vec acc, vec v) {
     return select_((ivec)(v > acc), v, acc);
 #endif
 }
+/* One step of an indexed maximum: v is taken where it is larger or NaN, and then its tap with it. */
+CCONV_INLINE void max_tap(vec *best, vec *at, vec v, ireal tap) {
+#if CCONV_IS_FLOAT
+    ivec m = (ivec)(v > *best) | (ivec)(v != v);
+#else
+    ivec m = (ivec)(v > *best);
+#endif
+    *best = select_(m, v, *best);
+    *at = (vec)((m & (tap - (ivec){0})) | ((ivec)*at & ~m));
+}
+CCONV_INLINE vec set_tap(ireal tap) { return (vec)(tap - (ivec){0}); }
 /* even[i] = p[2i], odd[i] = p[2i + 1] */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -179,6 +190,10 @@ CCONV_INLINE vec load(const real *p) { return *p; }
 CCONV_INLINE void store(real *p, vec v) { *p = v; }
 CCONV_INLINE vec set1(real x) { return x; }
 CCONV_INLINE vec max_nan(vec acc, vec v) { return (v > acc || v != v) ? v : acc; }
+CCONV_INLINE vec set_tap(ireal tap) { vec v; memcpy(&v, &tap, sizeof v); return v; }
+CCONV_INLINE void max_tap(vec *best, vec *at, vec v, ireal tap) {
+    if (v > *best || v != v) { *best = v; *at = set_tap(tap); }
+}
 CCONV_INLINE void load2(const real *p, vec *even, vec *odd) { *even = p[0]; *odd = p[1]; }
 CCONV_INLINE void load4(const real *p, vec *a, vec *b, vec *c, vec *d) { *a = p[0]; *b = p[1]; *c = p[2]; *d = p[3]; }
 CCONV_INLINE void store2(real *p, vec a, vec b) { p[0] = a; p[1] = b; }
