@@ -28,6 +28,7 @@ ROWS_CHANNELS = 3
 WIDE_WINDOW = 512  # terms in a row from which a float32 average accumulates in float64
 FFT_BLOCK = 2**19  # values
 FFT_MOST = 24 * 2**20  # bytes
+UNPACKED_TERMS = 640
 WINOGRAD_TERMS = 32
 WINOGRAD_BLOCK = 2**20
 WINOGRAD_MOST = 24 * 2**20  # bytes of transformed weights that a call without prepack may hold
@@ -342,6 +343,16 @@ def conv(
     else:
         blocks = up(p.C * taps, k_most + k_most // 4)
         c_block, t_block = max(1, min(p.C, up(p.C, blocks))), max(1, taps)
+    # so few output channels do not repay packed panels: rows are read where they lie, the whole of K at a time
+    unpacked = (
+        most is None
+        and not rows
+        and not tapless
+        and p.O <= 3 * tile_rows
+        and p.C * taps <= UNPACKED_TERMS
+    )
+    if unpacked:
+        c_block, t_block = p.C, taps
     wanted = most or 24 * nr
     if rows:
         # taller boxes: rows shared by neighbouring outputs are copied once. The slab still fits L1 or L2.
@@ -375,12 +386,22 @@ def conv(
         kernel, box, channel, c_block, t_block = 2, (1, 1, p.out[2]), 0, 1, 1
         reason = "the slab of one channel would not fit the workspace: taps straight from the input"
     boxes = tuple(up(o, b) for o, b in zip(p.out, box, strict=True))
-    panels = up(box[0] * box[1] * box[2], nr) if kernel == 0 else 0
+    # a row narrower than a vector, the last piece of one included, needs panels
+    unpacked = (
+        unpacked
+        and (c_block, t_block) == (p.C, taps)
+        and (p.out[2] - 1) % box[2] + 1 >= lanes <= box[2]
+    )
+    panels = up(box[0] * box[1] * box[2], nr) if kernel == 0 and not unpacked else 0
+    if unpacked and kernel == 0:
+        reason = "implicit GEMM on the register tile, its rows read in place"
     count = c_block * t_block
     # slack behind slab and panels: whole vectors run past the ends; rows_tile may read past the box
     slab_at = lines(count * 8)
     panels_at = slab_at + lines((c_block * channel + 8 * nr) * itemsize)
-    workspace = panels_at + lines((panels * count * nr + 4 * nr) * itemsize)
+    workspace = panels_at + lines(
+        (panels * count * nr + 4 * nr + unpacked * tile_rows * count) * itemsize
+    )
     in_place = kernel == 0 and taps == 1 and not tapless and p.out == p.size and flat(p)
     o_block = max(tile_rows, L2 // 4 // (max(1, count) * itemsize))
     return ConvPlan(

@@ -22,8 +22,8 @@ from libc.stdint cimport uint16_t
 from libc.string cimport memset
 
 from cconv.kernels.job cimport ConvJob, ConvTable
-from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, copy_run, load, load2, real, set1, source,
-                                 store, tile_row, vec)
+from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, any_tile_at, copy_run, load, load2, real,
+                                 set1, source, store, tile_row, vec)
 
 
 cdef extern from "simd.h" nogil:
@@ -329,6 +329,50 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
         t0 = t1
 
 
+cdef void unpacked_block(ConvJob *job, const real *w, const real *bias, real *y, const real *slab,
+                         const Py_ssize_t *off, real *weights, Py_ssize_t tile0, Py_ssize_t tile1, Py_ssize_t tiles,
+                         Py_ssize_t *start, Py_ssize_t *extent) noexcept nogil:
+    """A whole box for few output channels: pairs of vectors of its rows, the last of a row ending with it."""
+    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2], vectors = (extent[2] + VL - 1) // VL
+    cdef Py_ssize_t total = extent[0] * extent[1] * vectors, t, o, m, v, k, i, j, s
+    cdef Py_ssize_t from_[2]
+    cdef Py_ssize_t to[2]
+    cdef real buf[2 * 14 * 16]
+    cdef const real *a
+    cdef const real *bb
+    for t in range(tile0, tile1):
+        o = tile_row(job.O, tiles, t)
+        m = tile_row(job.O, tiles, t + 1) - o
+        a = w + o * K
+        if not job.packed:
+            for i in range(m):
+                for k in range(K):
+                    weights[k * m + i] = a[i * K + k]
+            a = weights
+        bb = bias + o if bias != NULL else NULL
+        v = 0
+        while v < total:
+            for s in range(2):
+                # an odd last vector is computed twice
+                j = min(v + s, total - 1)
+                i = min(j % vectors * VL, extent[2] - VL)
+                j = j // vectors
+                k = j // extent[1]
+                j = j % extent[1]
+                from_[s] = k * job.ss[0] * job.plane + j * job.ss[1] * job.row + i
+                to[s] = (start[0] + k) * job.ys[0] + (start[1] + j) * job.ys[1] + (start[2] + i) * job.ys[2]
+            if job.ys[2] == 1:
+                any_tile_at(m, a, slab + from_[0], slab + from_[1], off, K, y + o * job.yc + to[0],
+                            y + o * job.yc + to[1], job.yc, bb)
+            else:
+                any_tile_at(m, a, slab + from_[0], slab + from_[1], off, K, buf, buf + 14 * VL, VL, bb)
+                for s in range(2):
+                    for i in range(m):
+                        for j in range(VL):
+                            y[(o + i) * job.yc + to[s] + j * job.ys[2]] = buf[(s * 14 + i) * VL + j]
+            v += 2
+
+
 # ---------------------------------------------------------------- rows
 
 cdef inline void put_rows(const int R, const int V, vec *acc, Py_ssize_t last, real *y, Py_ssize_t ystep,
@@ -615,6 +659,9 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
                 count = tap_offsets(job, off, c1 - c0, t0, t1)
             if job.kernel == 1:
                 rows_block(job, w, bias, y, slab, off, count, c0 * taps + t0, first, start, extent)
+            elif job.panels == 0:
+                unpacked_block(job, w, bias, y, from_, off, panels, tiles * split // job.o_splits,
+                               tiles * (split + 1) // job.o_splits, tiles, start, extent)
             else:
                 q = 0
                 to = panels

@@ -70,6 +70,29 @@ cdef inline void spread_row(PoolJob *job, real *to, const real *x, Py_ssize_t n,
             to[n + j] = x[at + 1] if 0 <= at + 1 < L else fill
             j += 1
         return
+    if s == 1 and step == 1:
+        # whole vectors: what runs over is overwritten, or slack
+        at = -job.p[2]
+        a = min(n, job.p[2])
+        b = max(a, min(n, L - at))
+        j = 0
+        while j < a:
+            store(to + j, set1(fill))
+            j += VL
+        j = a
+        while j + VL <= b:
+            store(to + j, load(x + at + j))
+            j += VL
+        if b - a >= VL:
+            store(to + b - VL, load(x + at + b - VL))
+        else:
+            for j in range(a, b):
+                to[j] = x[at + j]
+        j = b
+        while j < n:
+            store(to + j, set1(fill))
+            j += VL
+        return
     for r in range(s):
         at = r - job.p[2]
         a = 0 if at >= 0 else min(n, (-at + s - 1) // s)
@@ -173,9 +196,12 @@ cdef inline void across(const bint maximum, PoolJob *job, real *to, const real *
 
 
 cdef inline void fill_row(real *to, Py_ssize_t n, real v) noexcept nogil:
-    cdef Py_ssize_t i
-    for i in range(n):
-        to[i] = v
+    """Rows have slack for whole vectors."""
+    cdef Py_ssize_t i = 0
+    cdef vec all_ = set1(v)
+    while i < n:
+        store(to + i, all_)
+        i += VL
 
 
 cdef void finish_row(PoolJob *job, real *y, real *acc, const real *widths, Py_ssize_t od, Py_ssize_t oh) noexcept nogil:
@@ -326,7 +352,6 @@ cdef void tapped_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ss
     cdef real *best = space
     cdef real *taps = best + width
     cdef real *spread = taps + width
-    cdef vec b, t, lowest = set1(LOWEST), none = set_tap(-1)
     cdef vec b, t, lowest = set1(LOWEST), none = set_tap(-1)
     ow = 0
     while ow < out:

@@ -115,6 +115,56 @@ cdef inline void wide_pair(int m, const real *a0, const real *a1, Py_ssize_t ra,
     elif m == 7: pair(7, a0, a1, ra, ka, b, count, c0, c1, ldc, bias0, bias1, first)
 
 
+cdef inline void tile_at(const int m, const real *a, const real *p0, const real *p1, const Py_ssize_t *off,
+                         Py_ssize_t count, real *c0, real *c1, const Py_ssize_t ldc, const real *bias) noexcept nogil:
+    """The tile without a packed panel: its two vectors are read where they lie, at p0 + off[k] and p1 + off[k].
+
+    For few output channels, which would not repay the packing."""
+    cdef vec lo[14]
+    cdef vec hi[14]
+    cdef vec b0, b1, w
+    cdef Py_ssize_t k
+    cdef int i
+    for i in range(m):
+        lo[i] = set1(bias[i] if bias != NULL else <real>0)
+        hi[i] = lo[i]
+    for k in range(count):
+        b0 = load(p0 + off[k])
+        b1 = load(p1 + off[k])
+        for i in range(m):
+            w = set1(a[i])
+            lo[i] = lo[i] + w * b0
+            hi[i] = hi[i] + w * b1
+        a += m
+    for i in range(m):
+        store(c0 + i * ldc, lo[i])
+    for i in range(m):
+        store(c1 + i * ldc, hi[i])
+
+
+cdef inline void any_tile_at(int m, const real *a, const real *p0, const real *p1, const Py_ssize_t *off,
+                             Py_ssize_t count, real *c0, real *c1, Py_ssize_t ldc, const real *bias) noexcept nogil:
+    if m == 6: tile_at(6, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 5: tile_at(5, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 4: tile_at(4, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 3: tile_at(3, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 2: tile_at(2, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 1: tile_at(1, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif MR > 6: wide_tile_at(m, a, p0, p1, off, count, c0, c1, ldc, bias)
+
+
+cdef inline void wide_tile_at(int m, const real *a, const real *p0, const real *p1, const Py_ssize_t *off,
+                              Py_ssize_t count, real *c0, real *c1, Py_ssize_t ldc, const real *bias) noexcept nogil:
+    if m == 14: tile_at(14, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 13: tile_at(13, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 12: tile_at(12, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 11: tile_at(11, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 10: tile_at(10, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 9: tile_at(9, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 8: tile_at(8, a, p0, p1, off, count, c0, c1, ldc, bias)
+    elif m == 7: tile_at(7, a, p0, p1, off, count, c0, c1, ldc, bias)
+
+
 cdef inline void any_tile(int m, bint packed, const real *a, Py_ssize_t ra, const real *b, Py_ssize_t count, real *c,
                           Py_ssize_t ldc, const real *bias, bint first) noexcept nogil:
     if packed:
