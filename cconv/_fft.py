@@ -2,10 +2,10 @@
 
     y = irfft( sum over c of rfft(x block) * conj(rfft(w)) ), of which the first F - (k - 1) values an axis are right
 
-after Oppenheim and Schafer, Discrete-Time Signal Processing, section 8.7.3, on every spatial axis with numpy.fft (which
-keeps float32 from NumPy 2.0 on). A block that holds a NaN or an infinity is computed directly instead: a transform would
-spread it over the whole block. `_plan.fft` chooses the block; spectra and blocks together stay within its budget, for
-channels are taken some at a time.
+after Oppenheim and Schafer, Discrete-Time Signal Processing, section 8.7.3, on every spatial axis with numpy.fft
+(which keeps float32 from NumPy 2.0 on). A block that holds a NaN or an infinity is computed directly instead: a
+transform would spread it over the whole block. `_plan.fft` chooses the block; spectra and blocks together stay within
+its budget, for channels are taken some at a time.
 
 Used past the crossover that `_plan.fft_pays` models: one long row from about 1,000 taps on, images from about 35 x 35.
 """

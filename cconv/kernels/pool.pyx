@@ -42,10 +42,6 @@ cdef extern from "simd.h" nogil:
     bint isnan_ "CCONV_ISNAN" (real x)
 
 
-cdef inline real larger(real acc, real v) noexcept nogil:
-    return v if v > acc or isnan_(v) else acc
-
-
 cdef inline void spread_row(PoolJob *job, real *to, const real *x, Py_ssize_t n, real fill) noexcept nogil:
     """Phase r of the padded row goes to to[r*n:]: to[r*n + j] is padded column j*s + r."""
     cdef Py_ssize_t r, j, s = job.s[2], L = job.size[2], at, a, b, step = s * job.xs[2]
@@ -169,17 +165,81 @@ cdef inline void doubled_row(const bint maximum, real *to, real *s, Py_ssize_t n
         merge(True, to, s, s + (k - m) * d, n)
 
 
+cdef inline void edge(const bint maximum, PoolJob *job, real *to, const real *x, Py_ssize_t a,
+                      Py_ssize_t b) noexcept nogil:
+    """Windows a..b of a row one by one, over their valid taps; in vectors of one value, which have no branches."""
+    cdef Py_ssize_t ow, i, at
+    cdef vec acc
+    cdef real buf[16]
+    for ow in range(a, b):
+        acc = set1(LOWEST if maximum else <real>0)
+        for i in range(job.k[2]):
+            at = ow * job.s[2] - job.p[2] + i
+            if 0 <= at < job.size[2]:
+                acc = max_nan(acc, set1(x[at])) if maximum else acc + set1(x[at])
+        store(buf, acc)
+        to[ow] = buf[0]
+
+
+cdef inline void across_direct(const bint maximum, const int k, const int s, PoolJob *job, real *to,
+                               const real *x) noexcept nogil:
+    """Windows of 2 or 3 taps and stride 1 or 2, straight from the input; those over the edges one by one."""
+    cdef Py_ssize_t ow, p = job.p[2], lo = min(job.out[2], (p + s - 1) // s), hi
+    cdef vec a, b, c
+    store(to + job.out[2], set1(<real>0))  # the slack, which later steps read: no denormals there
+    # vectors at ow < hi read inside the row: VL windows, and with stride 2 and three taps one column more
+    hi = min(job.out[2], (job.size[2] + p - k - (1 if s == 2 and k == 3 else 0)) // s + 1)
+    if hi - lo < VL:
+        edge(maximum, job, to, x, 0, job.out[2])
+        return
+    edge(maximum, job, to, x, 0, lo)
+    ow = lo
+    while True:
+        if s == 1:
+            a = load(x + ow - p)
+            b = load(x + ow - p + 1)
+            if k == 3:
+                c = load(x + ow - p + 2)
+        else:
+            if k == 3:
+                load2(x + 2 * ow - p + 2, &c, &b)
+            load2(x + 2 * ow - p, &a, &b)
+        a = max_nan(a, b) if maximum else a + b
+        if k == 3:
+            a = max_nan(a, c) if maximum else a + c
+        store(to + ow, a)
+        if ow + VL >= hi:
+            break
+        ow = min(ow + VL, hi - VL)
+    edge(maximum, job, to, x, hi, job.out[2])
+
+
 cdef inline void across(const bint maximum, PoolJob *job, real *to, const real *x, real *spread) noexcept nogil:
     """to[ow] = op over the valid taps of window ow of one input row."""
     cdef Py_ssize_t n, ow, i, f
     cdef real acc
+    cdef vec best
+    cdef real buf[16]
     if job.adaptive:
         for ow in range(job.out[2]):
             f = job.first[2][ow]
+            if maximum:
+                best = set1(x[f * job.xs[2]])
+                for i in range(f + 1, f + job.count[2][ow]):
+                    best = max_nan(best, set1(x[i * job.xs[2]]))
+                store(buf, best)
+                to[ow] = buf[0]
+                continue
             acc = x[f * job.xs[2]]
             for i in range(f + 1, f + job.count[2][ow]):
-                acc = larger(acc, x[i * job.xs[2]]) if maximum else acc + x[i * job.xs[2]]
+                acc = acc + x[i * job.xs[2]]
             to[ow] = acc
+        return
+    if job.d[2] == 1 and job.xs[2] == 1 and job.s[2] <= 2 and 2 <= job.k[2] <= 3:
+        if job.k[2] == 3 and job.s[2] == 1: across_direct(maximum, 3, 1, job, to, x)
+        elif job.k[2] == 3: across_direct(maximum, 3, 2, job, to, x)
+        elif job.s[2] == 1: across_direct(maximum, 2, 1, job, to, x)
+        else: across_direct(maximum, 2, 2, job, to, x)
         return
     n = job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1
     spread_row(job, spread, x, n, LOWEST if maximum else <real>0)
@@ -223,6 +283,28 @@ cdef void finish_row(PoolJob *job, real *y, real *acc, const real *widths, Py_ss
         x += 1
 
 
+cdef inline void down_direct(const bint maximum, PoolJob *job, real *y, const real *r0, const real *r1,
+                             const real *r2, const int rows, const real *widths, real divisor) noexcept nogil:
+    """Two or three reduced rows into y at once, divided for averages."""
+    cdef Py_ssize_t x = 0, i, out = job.out[2]
+    cdef vec v, part = set1(divisor)
+    cdef real buf[64]
+    while x < out:
+        v = load(r0 + x)
+        v = max_nan(v, load(r1 + x)) if maximum else v + load(r1 + x)
+        if rows == 3:
+            v = max_nan(v, load(r2 + x)) if maximum else v + load(r2 + x)
+        if not maximum and job.op == 2:
+            v = v / (part * load(widths + x))
+        if x + VL <= out:
+            store(y + x, v)
+        else:
+            store(buf, v)
+            for i in range(out - x):
+                y[x + i] = buf[i]
+        x += VL
+
+
 cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y, Py_ssize_t od, Py_ssize_t oh0,
                        Py_ssize_t oh1, real *space) noexcept nogil:
     """Output rows oh0..oh1 at depth od of one plane."""
@@ -233,6 +315,7 @@ cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y,
     cdef real *widths = space + width
     cdef real *spread = widths + width
     cdef real *rows
+    cdef real divisor
     cdef bint first
     n = 0 if job.adaptive else job.s[2] * (job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1)
     rows = spread + n + 2 * VL
@@ -250,6 +333,17 @@ cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y,
                 across(maximum, job, rows + (z * (hi - lo) + iy - lo) * width,
                        x + (job.first[0][od] + z * dz) * job.xs[0] + iy * job.xs[1], spread)
     for oh in range(oh0, oh1):
+        k = job.count[1][oh]
+        if job.rows and job.count[0][od] == 1 and 2 <= k <= 3 and job.ys[2] == 1:
+            row = rows + (job.first[1][oh] - lo) * width
+            n = dy * width
+            divisor = <real>job.divide if job.divide != 0 else <real>(job.divisor[0][od] * job.divisor[1][oh])
+            if k == 3:
+                down_direct(maximum, job, y + od * job.ys[0] + oh * job.ys[1], row, row + n, row + 2 * n, 3, widths,
+                            divisor)
+            else:
+                down_direct(maximum, job, y + od * job.ys[0] + oh * job.ys[1], row, row + n, NULL, 2, widths, divisor)
+            continue
         first = True
         for z in range(job.count[0][od]):
             for k in range(job.count[1][oh]):

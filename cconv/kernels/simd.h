@@ -46,9 +46,25 @@ CCONV_INLINE void store(real *p, vec v) { *(vecu *)p = v; }
 /* x - 0 and not x + 0: keeps the sign of -0.0. */
 CCONV_INLINE vec set1(real x) { return x - (vec){0}; }
 CCONV_INLINE vec select_(ivec m, vec a, vec b) { return (vec)(((ivec)a & m) | ((ivec)b & ~m)); }
+/* Where the instruction set has them, max(v, acc) = v > acc ? v : acc and one blend for NaN: three instructions. */
+#if defined(__AVX512F__) && CCONV_VBYTES == 64 && CCONV_DTYPE == 0
+#include <immintrin.h>
+#define CCONV_MAX(acc, v) _mm512_mask_mov_ps(_mm512_max_ps(v, acc), _mm512_cmp_ps_mask(v, v, _CMP_UNORD_Q), v)
+#elif defined(__AVX512F__) && CCONV_VBYTES == 64 && CCONV_DTYPE == 1
+#include <immintrin.h>
+#define CCONV_MAX(acc, v) _mm512_mask_mov_pd(_mm512_max_pd(v, acc), _mm512_cmp_pd_mask(v, v, _CMP_UNORD_Q), v)
+#elif defined(__AVX__) && CCONV_VBYTES == 32 && CCONV_DTYPE == 0
+#include <immintrin.h>
+#define CCONV_MAX(acc, v) _mm256_blendv_ps(_mm256_max_ps(v, acc), v, _mm256_cmp_ps(v, v, _CMP_UNORD_Q))
+#elif defined(__AVX__) && CCONV_VBYTES == 32 && CCONV_DTYPE == 1
+#include <immintrin.h>
+#define CCONV_MAX(acc, v) _mm256_blendv_pd(_mm256_max_pd(v, acc), v, _mm256_cmp_pd(v, v, _CMP_UNORD_Q))
+#endif
 /* The later operand wins if it is larger or NaN: NaN stays, of equals the earlier is kept. */
 CCONV_INLINE vec max_nan(vec acc, vec v) {
-#if CCONV_IS_FLOAT
+#ifdef CCONV_MAX
+    return (vec)CCONV_MAX(acc, v);
+#elif CCONV_IS_FLOAT
     return select_((ivec)(v > acc) | (ivec)(v != v), v, acc);
 #else
     return select_((ivec)(v > acc), v, acc);
