@@ -70,6 +70,7 @@ CCONV_INLINE vec max_nan(vec acc, vec v) {
     return select_((ivec)(v > acc), v, acc);
 #endif
 }
+#define CCONV_PREFETCH(p) __builtin_prefetch(p)
 /* One step of an indexed maximum: v is taken where it is larger or NaN, and then its tap with it. */
 CCONV_INLINE void max_tap(vec *best, vec *at, vec v, ireal tap) {
 #if CCONV_IS_FLOAT
@@ -206,6 +207,7 @@ CCONV_INLINE vec load(const real *p) { return *p; }
 CCONV_INLINE void store(real *p, vec v) { *p = v; }
 CCONV_INLINE vec set1(real x) { return x; }
 CCONV_INLINE vec max_nan(vec acc, vec v) { return (v > acc || v != v) ? v : acc; }
+#define CCONV_PREFETCH(p) (void)(p)
 CCONV_INLINE vec set_tap(ireal tap) { vec v; memcpy(&v, &tap, sizeof v); return v; }
 CCONV_INLINE void max_tap(vec *best, vec *at, vec v, ireal tap) {
     if (v > *best || v != v) { *best = v; *at = set_tap(tap); }

@@ -15,6 +15,7 @@ cdef extern from "simd.h" nogil:
     vec set1(real x)
     void load2(const real *p, vec *even, vec *odd)
     const int HAS_OPENMP
+    void prefetch "CCONV_PREFETCH"(const real *p)
 
 
 cdef inline void tile(const int m, const real *a, const Py_ssize_t ra, const Py_ssize_t ka, const real *b,
@@ -68,6 +69,10 @@ cdef inline void pair(const int m, const real *a0, const real *a1, const Py_ssiz
         for i in range(m):
             lo[i] = lo[i] + set1(a0[i * ra]) * v
             hi[i] = hi[i] + set1(a1[i * ra]) * v
+        if ra == 1:
+            # packed weights are one stream, read once where there are few positions: from memory in time
+            prefetch(a0 + 384)
+            prefetch(a1 + 384)
         a0 += ka
         a1 += ka
         b += NR
