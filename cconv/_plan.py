@@ -249,7 +249,7 @@ def fft(p: ConvProblem, itemsize: int) -> FftPlan:
 def fft_pays(p: ConvProblem, itemsize: int, lanes: int) -> bool:
     """Whether transforms take less than half the cycles of multiply-adds, both as measured; only for many taps.
 
-    Half, because numpy.fft runs on one thread and the choice must not depend on how many there are.
+    Half, because the FFT runs on one thread and the choice must not depend on how many there are.
     """
     taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
     if taps < 256 or p.mode:
