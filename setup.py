@@ -11,7 +11,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = ("conv", "winograd", "pool")
+KERNELS = ("conv", "winograd", "pool", "weight_grad")
+TOP = ("_cpu", "_run", "_backward")
+FLOATS_ONLY = ("winograd", "weight_grad")
 DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
 MSVC = sys.platform == "win32"
@@ -76,7 +78,7 @@ class BuildExt(build_ext):
 
 
 def extensions():
-    top = [Extension("cconv._run", ["cconv/_run.pyx"]), Extension("cconv._cpu", ["cconv/_cpu.pyx"])]
+    top = [Extension(f"cconv.{name}", [f"cconv/{name}.pyx"]) for name in TOP]
     sources = [
         Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS
     ]
@@ -89,8 +91,8 @@ def extensions():
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in ISAS.items():
             for code, dtype in enumerate(DTYPES):
-                if name == "winograd" and dtype[0] == "i":
-                    continue  # its fractions are for floating point
+                if name in FLOATS_ONLY and dtype[0] == "i":
+                    continue
                 # The module is cconv.kernels.<isa>.<dtype>.<name>: Python finds it by the last part of the name, so one
                 # generated C file serves all; a copy a variant, because object files are named after their source.
                 folder = Path("build/cy/variants", isa, dtype)

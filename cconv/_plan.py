@@ -65,6 +65,22 @@ class ConvPlan(NamedTuple):
     dense_at: int = 0
 
 
+class WeightGradPlan(NamedTuple):
+    """Fields as in kernels/job.pxd."""
+
+    conv: ConvPlan
+    by_lanes: bool
+    flat: bool
+    samples: int
+    sample: int
+    chunks: int
+    c_blocks: int
+    o_blocks: int
+    run: int
+    grads_at: int
+    sums_at: int
+
+
 class FftPlan(NamedTuple):
     block: Three  # transform lengths
     channels: int  # input and output channels whose spectra are held at once
@@ -92,6 +108,16 @@ def lines(size: int) -> int:
 def flat(p: ConvProblem) -> bool:
     """One spatial axis only, unpadded and with stride 1."""
     return p.size[:2] == (1, 1) and p.before == (0, 0, 0) and p.stride == (1, 1, 1)
+
+
+def steps(p: ConvProblem) -> tuple[Three, Three, Three]:
+    """Only every step-th row is ever read, so a slab keeps only those; stride and dilation shrink with it."""
+    step = [
+        s if k == 1 else gcd(s, d) for s, k, d in zip(p.stride, p.kernel, p.dilation, strict=True)
+    ]
+    ss = [s // g for s, g in zip(p.stride, step, strict=True)]
+    sd = [d // g if k > 1 else 1 for d, g, k in zip(p.dilation, step, p.kernel, strict=True)]
+    return (step[0], step[1], step[2]), (ss[0], ss[1], ss[2]), (sd[0], sd[1], sd[2])
 
 
 def slab_shape(p: ConvProblem, ss: Three, sd: Three, box: Three) -> tuple[int, int, int, int]:
@@ -332,15 +358,9 @@ def conv(
         p = p._replace(kernel=(1, 1, 1))
     taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
     nr = 2 * lanes
-    # Only every step-th row is ever read, so the slab keeps only those; stride and dilation shrink with it.
-    step = tuple(
-        s if k == 1 else gcd(s, d) for s, k, d in zip(p.stride, p.kernel, p.dilation, strict=True)
-    )
-    ss = tuple(s // g for s, g in zip(p.stride, step, strict=True))
-    sd = tuple(d // g if k > 1 else 1 for d, g, k in zip(p.dilation, step, p.kernel, strict=True))
+    step, ss, sd = steps(p)
     rows = p.O <= ROWS_CHANNELS
-    # half of L1 for a panel, three quarters of as much where the tile is wide (such processors have 48 KiB)
-    k_most = max(32, L1 // 4 * (3 if lanes * itemsize == 64 else 2) // (nr * itemsize))
+    k_most = panel_positions(lanes, itemsize)  # terms, here
     if taps >= k_most:
         c_block, t_block = 1, up(taps, up(taps, 2 * k_most))
     else:
@@ -429,6 +449,92 @@ def conv(
         in_place,
         workspace,
         reason,
+    )
+
+
+def panel_positions(lanes: int, itemsize: int) -> int:
+    """Rows of a panel 2 vectors wide that fill half of L1; more where vectors are widest: there it has 48 KiB."""
+    return max(32, L1 // 4 * (3 if lanes * itemsize == 64 else 2) // (2 * lanes * itemsize))
+
+
+def weight_grad_form(p: ConvProblem, lanes: int, ss: Three, sd: Three) -> tuple[bool, bool]:
+    """(by lanes, flat): which form wastes less of its vectors; of dot products, whether they run across rows."""
+    row = p.out[2] + (p.kernel[2] - 1) * sd[2]
+    flat = ss[1] == ss[2] == 1 and p.out[2] / row > p.out[2] / (up(p.out[2], lanes) * lanes)
+    dots = 0.75 * (p.out[2] / row if flat else p.out[2] / (up(p.out[2], lanes) * lanes))
+    by_lanes = p.O / (up(p.O, lanes) * lanes) * (1.0 if p.C * p.kernel[1] > 2 else 0.5)
+    return by_lanes >= dots, flat and by_lanes < dots
+
+
+def weight_grad(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> WeightGradPlan:
+    """Blocks of a weight gradient, whose sum runs over the positions of all samples.
+
+    Chunks of that sum give threads work where the weights are few; their number depends on the sizes alone.
+    """
+    taps, nr, line = p.kernel[0] * p.kernel[1] * p.kernel[2], 2 * lanes, 64 // itemsize
+    step, ss, sd = steps(p)
+    by_lanes, flat = weight_grad_form(p, lanes, ss, sd)
+    wanted = panel_positions(lanes, itemsize)
+    if not by_lanes:
+        wanted = max(wanted, L1 // 2 // itemsize // (min(p.O, 4) + min(p.C, 4)))
+    wanted = max(nr, wanted)
+    box = choose_box(p, ss, sd, lanes, wanted)
+    positions = box[0] * box[1] * box[2]
+    samples = max(1, min(p.N, wanted // positions)) if box == p.out else 1
+    o_block = min(p.O, max(nr, L2 // 2 // (samples * positions * itemsize) // nr * nr)) if by_lanes else p.O
+    o_block = min(p.O, up(up(p.O, up(p.O, o_block)), nr) * nr)
+    width = up(o_block, nr) * nr if by_lanes else o_block * lanes  # elements of the sums of one row
+    # enough rows to repay the transposed gradients, few enough that their sums stay in L2
+    c_block = max(1, min(p.C, 3 * L2 // 2 // itemsize // (width * taps)))
+    while True:
+        nz, ny, nx, phases = slab_shape(p, ss, sd, box)
+        sample = nz * ny * nx * phases
+        # an odd number of cache lines, so that channels do not fall into the same cache sets
+        channel = (up(samples * sample, line) | 1) * line
+        if c_block * channel * itemsize <= L2 // 2:
+            break
+        if c_block > tile_rows:
+            c_block = up(c_block, 2)
+        elif samples > 1:
+            samples = up(samples, 2)
+        elif wanted > 2 * nr:
+            wanted //= 2
+            box = choose_box(p, ss, sd, lanes, wanted)
+        elif c_block > 1 and c_block * channel * itemsize > SLAB_MOST:
+            c_block = up(c_block, 2)
+        else:
+            break
+    kernel = 0
+    if (channel + taps) * itemsize > SLAB_MOST or width * taps * itemsize > SLAB_MOST:
+        kernel, box, channel, c_block, samples, o_block = 2, p.out, 0, 1, 1, p.O
+    c_block = up(p.C, up(p.C, c_block))
+    boxes = (up(p.out[0], box[0]), up(p.out[1], box[1]), up(p.out[2], box[2]))
+    c_blocks, o_blocks = up(p.C, c_block), up(p.O, o_block)
+    items, total = p.G * c_blocks * o_blocks, up(p.N, samples) * boxes[0] * boxes[1] * boxes[2]
+    weights = p.G * p.O * p.C * taps
+    work = weights * p.N * p.out[0] * p.out[1] * p.out[2]
+    chunks = 1
+    if items < 8 and kernel == 0:
+        chunks = up(16 if weights < 2**16 else 8, items)
+        chunks = max(1, min(chunks, total, 8 * 2**20 // (weights * itemsize), work // 2**21))
+    if kernel == 0:  # a chunk is not interrupted: it should not take 0.2 s
+        chunks = max(chunks, min(total, work // items // 2**30, 8 * 2**20 // (weights * itemsize)))
+    run = up(box[1] * nx, lanes) * lanes if flat else up(box[2], lanes) * lanes
+    rows = samples * box[0] * box[1]
+    slab_at = lines((rows + (5 if by_lanes else 1) * c_block * taps) * 8)
+    grads_at = slab_at + lines((c_block * channel + 4 * nr) * itemsize)
+    if by_lanes:
+        grads = up(o_block, nr) * nr * samples * box[0] * box[1] * box[2]
+    else:
+        grads = o_block * (samples * box[0] if flat else rows) * run
+    sums_at = grads_at + lines(grads * itemsize)
+    workspace = 64 if kernel else sums_at + lines(c_block * taps * up(width, nr) * nr * itemsize)
+    conv_plan = ConvPlan(
+        kernel, step, ss, sd, box, boxes, (nz, ny, nx), phases, nx * phases, ny * nx * phases, channel, c_block, taps,
+        o_block, 0, (0, 0, 0), slab_at, 0, False, workspace, "outer products" if by_lanes else "dot products",
+    )  # fmt: skip
+    return WeightGradPlan(
+        conv_plan, by_lanes, flat, samples, sample, chunks, c_blocks, o_blocks, run, grads_at, sums_at
     )
 
 

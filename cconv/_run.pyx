@@ -215,10 +215,9 @@ def show_config():
 # ---------------------------------------------------------------- memory
 
 cdef class Workspace:
-    """Reused between calls: a fresh block would pay its page faults every time. Touched only under the GIL."""
-    cdef void *base
-    cdef char *data                     # base on the next cache line
-    cdef size_t size
+    """Reused between calls: a fresh block would pay its page faults every time. Touched only under the GIL.
+
+    `data` is `base` on the next cache line."""
 
     def __dealloc__(self):
         free(self.base)
@@ -244,7 +243,7 @@ cdef Workspace take_workspace(size_t size):
     return space
 
 
-cdef inline give_workspace(Workspace space):
+cdef give_workspace(Workspace space):
     # bounded: at most four blocks stay, of at most 64 MiB each
     if len(idle) < 4 and space.size <= 64 << 20:
         idle.append(space)

@@ -44,6 +44,17 @@ cdef struct ConvJob:
     int group                       # this and the next group - 1 jobs are phases whose columns interleave
     Py_ssize_t dense_at, dense      # phases: byte offset of their sums, elements of one channel's
 
+cdef struct WeightGradJob:
+    ConvJob conv                    # y is read: the gradient of the output; w is written: (G, O, C, taps), contiguous
+    void *partial                   # (chunks, G, O, C, taps), or w where there is one chunk
+    int by_lanes                    # 1: outer products, lanes are output channels; 0: dot products along rows
+    int flat                        # dot products run across the rows of a plane
+    Py_ssize_t samples, sample      # samples of one box, and elements between them in the slab
+    Py_ssize_t chunks               # the boxes of all samples are summed in so many chunks, which are summed in order
+    Py_ssize_t c_blocks, o_blocks
+    Py_ssize_t run                  # elements of one run of the copied gradient, and runs of one box
+    Py_ssize_t grads_at, sums_at    # byte offsets in the workspace
+
 cdef struct PoolJob:
     void *x
     void *y
@@ -77,6 +88,8 @@ cdef struct PoolJob:
 ctypedef void (*conv_run)(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
 ctypedef void (*conv_pack)(ConvJob *job, void *packed) noexcept nogil
 ctypedef void (*halves)(void *half, void *real, Py_ssize_t n) noexcept nogil
+ctypedef void (*weight_grad_run)(WeightGradJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+ctypedef void (*weight_grad_reduce)(WeightGradJob *job) noexcept nogil
 ctypedef void (*pool_run)(PoolJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
 
 cdef struct ConvTable:
@@ -91,3 +104,9 @@ cdef struct ConvTable:
 cdef struct PoolTable:
     int lanes
     pool_run run
+
+cdef struct WeightGradTable:
+    int lanes
+    int rows
+    weight_grad_run run
+    weight_grad_reduce reduce

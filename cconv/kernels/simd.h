@@ -218,6 +218,35 @@ CCONV_INLINE void store2(real *p, vec a, vec b) { p[0] = a; p[1] = b; }
 CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) { p[0] = a; p[1] = b; p[2] = c; p[3] = d; }
 #endif
 
+/* q[j][i] = p[i][j] for i < rows, 0 for the rest of VL; only the first `columns` rows of q are written. log2(VL)
+ * perfect shuffles of the rows turn the bits of (row, column) once round. */
+CCONV_INLINE void transpose(const real *p, ptrdiff_t ld, int rows, real *q, ptrdiff_t ldq, int columns) {
+#if !defined(CCONV_SCALAR) && defined(CCONV_SHUFFLE)
+    vec v[VL], w[VL];
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++) v[i] = i < rows ? load(p + i * ld) : set1(0);
+#pragma GCC unroll 4
+    for (int s = 1; s < VL; s *= 2) {
+#pragma GCC unroll 8
+        for (int i = 0; i < VL / 2; i++) zip2(v[i], v[i + VL / 2], &w[2 * i], &w[2 * i + 1]);
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) v[i] = w[i];
+    }
+#pragma GCC unroll 16
+    for (int i = 0; i < VL; i++)
+        if (i < columns) store(q + i * ldq, v[i]);
+#else
+    for (int j = 0; j < columns; j++)
+        for (int i = 0; i < VL; i++) q[j * ldq + i] = i < rows ? p[i * ld + j] : 0;
+#endif
+}
+CCONV_INLINE real sum_lanes(vec v) {
+    real t[VL], s = 0;
+    store(t, v);
+    for (int i = 0; i < VL; i++) s += t[i];
+    return s;
+}
+
 /* Rows of the register tile: MR x 2 vectors of accumulators must fit the register file. */
 #if CCONV_VBYTES == 64
 enum { MR = 14 };

@@ -1,0 +1,105 @@
+# The slab: the zero-padded copy of the input rows that a box of outputs reads, shared by the kernels as inline functions.
+#
+# Columns lie de-interleaved by the stride (`phases` runs of slab[2] columns), so that every tap of every output row is a
+# contiguous run. Padding modes live here and nowhere else.
+from libc.string cimport memset
+
+from cconv.kernels.job cimport ConvJob
+from cconv.kernels.tile cimport VL, copy_run, load, load2, real, set1, source, store, vec
+
+
+cdef inline void fill_phase(ConvJob *job, real *to, const real *x, Py_ssize_t at, Py_ssize_t a, Py_ssize_t b,
+                     Py_ssize_t n) noexcept nogil:
+    """One phase of one slab row: to[j] is column at + j*hop of the input, which holds those of a <= j < b."""
+    cdef Py_ssize_t j, i, hop = job.phases * job.step[2]
+    for j in range(a):
+        i = source(at + j * hop, job.size[2], job.mode)
+        to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
+    copy_run(to + a, x + (at + a * hop) * job.xs[2], hop * job.xs[2], b - a)
+    for j in range(b, n):
+        i = source(at + j * hop, job.size[2], job.mode)
+        to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
+
+
+cdef inline void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
+    """Both phases of one row for stride 2 in one sweep; to[n:] is the second, whose columns stand at at + 1 + 2j."""
+    cdef Py_ssize_t n = job.slab[2], L = job.size[2], j, i, a, b
+    cdef vec even, odd
+    # pairs a <= j < b lie inside the input with both columns
+    a = 0 if at >= 0 else min(n, (-at + 1) // 2)
+    b = max(a, min(n, (L - at) // 2 if at < L else 0))
+    j = 0
+    while j < n:
+        if j == a and b - a >= VL:
+            while j + VL <= b:
+                load2(x + at + 2 * j, &even, &odd)
+                store(to + j, even)
+                store(to + n + j, odd)
+                j += VL
+            if j < b:
+                load2(x + at + 2 * (b - VL), &even, &odd)
+                store(to + b - VL, even)
+                store(to + n + b - VL, odd)
+                j = b
+            if j >= n:
+                break
+        i = source(at + 2 * j, L, job.mode)
+        to[j] = x[i] if i >= 0 else <real>0
+        i = source(at + 1 + 2 * j, L, job.mode)
+        to[n + j] = x[i] if i >= 0 else <real>0
+        j += 1
+
+
+cdef inline void fill_row(real *to, const real *x, Py_ssize_t a, Py_ssize_t b, Py_ssize_t n) noexcept nogil:
+    """to[a:b] = x[:b - a] with zeros around, in whole vectors: what runs over is the next row's, still to be filled."""
+    cdef Py_ssize_t j = 0, m = b - a
+    cdef vec zero = set1(<real>0)
+    while j < a:
+        store(to + j, zero)
+        j += VL
+    to += a
+    if m >= VL:
+        j = 0
+        while j + VL <= m:
+            store(to + j, load(x + j))
+            j += VL
+        store(to + m - VL, load(x + m - VL))
+    else:
+        for j in range(m):
+            to[j] = x[j]
+    j = m
+    n -= a
+    while j < n:
+        store(to + j, zero)
+        j += VL
+
+
+cdef inline void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t *start,
+                    Py_ssize_t *extent) noexcept nogil:
+    """Copies channels c0..c1 of the rows that the box at `start` of `extent` positions reads."""
+    cdef Py_ssize_t c, z, y, iz, iy, r, at, a, b, hop = job.phases * job.step[2], L = job.size[2], n = job.slab[2]
+    cdef Py_ssize_t nz = (extent[0] - 1) * job.ss[0] + (job.k[0] - 1) * job.sd[0] + 1
+    cdef Py_ssize_t ny = (extent[1] - 1) * job.ss[1] + (job.k[1] - 1) * job.sd[1] + 1
+    cdef real *to
+    cdef bint pair = hop == 2 and job.phases == 2 and job.xs[2] == 1
+    cdef bint plain = hop == 1 and job.xs[2] == 1 and job.mode == 0
+    for r in range(1 if pair else job.phases):
+        at = (start[2] * job.ss[2] + r) * job.step[2] - job.p[2]
+        # columns a <= j < b lie inside the input; the same for every row
+        a = 0 if at >= 0 else min(n, (-at + hop - 1) // hop)
+        b = max(a, 0 if at >= L else min(n, (L - at + hop - 1) // hop))
+        for c in range(c0, c1):
+            for z in range(nz):
+                iz = source((start[0] * job.ss[0] + z) * job.step[0] - job.p[0], job.size[0], job.mode)
+                to = slab + (c - c0) * job.channel + z * job.plane + r * n
+                for y in range(ny):
+                    iy = source((start[1] * job.ss[1] + y) * job.step[1] - job.p[1], job.size[1], job.mode)
+                    if iz < 0 or iy < 0:
+                        memset(to, 0, (2 * n if pair else n) * sizeof(real))
+                    elif plain:
+                        fill_row(to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1] + at + a, a, b, n)
+                    elif pair:
+                        fill_pair(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], at)
+                    else:
+                        fill_phase(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], at, a, b, n)
+                    to += job.row
