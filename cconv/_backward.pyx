@@ -37,7 +37,9 @@ cdef class WeightGradPlan:
         self.plan = plan_weight_grad(p, self.itemsize, self.table.lanes, self.table.rows)
         plan = self.plan.conv
         memset(job, 0, sizeof(WeightGradJob))
-        job.conv.N, job.conv.G, job.conv.C, job.conv.O, job.conv.mode = p.N, p.G, p.C, p.O, p.mode
+        job.conv.N, job.conv.G, job.conv.mode = p.N, p.G, p.mode
+        job.conv.C, job.conv.O = (p.O, p.C) if self.plan.swapped else (p.C, p.O)
+        job.in_place, job.swapped, job.hop = self.plan.in_place, self.plan.swapped, 1
         job.conv.kernel = plan.kernel
         for a in range(3):
             job.conv.size[a], job.conv.out[a], job.conv.k[a] = p.size[a], p.out[a], p.kernel[a]
@@ -61,7 +63,7 @@ cdef class WeightGradPlan:
     cpdef run(self, x, grad, out):
         """`x`, `grad` and `out` (None or checked) have the plan's dtype; None where an array must be copied first."""
         cdef Py_buffer xv, gv, wv
-        cdef int got = 0
+        cdef int got = 0, a
         cdef WeightGradJob job = self.job
         cdef Py_ssize_t items, first = 0, step
         cdef size_t workspace, total
@@ -91,6 +93,12 @@ cdef class WeightGradPlan:
                 return None
             job.conv.x = xv.buf
             job.conv.y = gv.buf
+            if job.swapped:
+                job.conv.x, job.conv.y = job.conv.y, job.conv.x
+                job.conv.xn, job.conv.yn = job.conv.yn, job.conv.xn
+                job.conv.xc, job.conv.yc = job.conv.yc, job.conv.xc
+                for a in range(3):
+                    job.conv.xs[a], job.conv.ys[a] = job.conv.ys[a], job.conv.xs[a]
             job.conv.w = wv.buf
             items = job.conv.G * job.c_blocks * job.o_blocks * job.chunks
             job.conv.threads = thread_limit()

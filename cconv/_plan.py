@@ -71,6 +71,8 @@ class WeightGradPlan(NamedTuple):
     conv: ConvPlan
     by_lanes: bool
     flat: bool
+    in_place: bool
+    swapped: bool
     samples: int
     sample: int
     chunks: int
@@ -360,7 +362,8 @@ def conv(
     nr = 2 * lanes
     step, ss, sd = steps(p)
     rows = p.O <= ROWS_CHANNELS
-    k_most = panel_positions(lanes, itemsize)  # terms, here
+    # half of L1 for a panel, three quarters of as much where the tile is wide (such processors have 48 KiB)
+    k_most = max(32, L1 // 4 * (3 if lanes * itemsize == 64 else 2) // (nr * itemsize))
     if taps >= k_most:
         c_block, t_block = 1, up(taps, up(taps, 2 * k_most))
     else:
@@ -452,17 +455,13 @@ def conv(
     )
 
 
-def panel_positions(lanes: int, itemsize: int) -> int:
-    """Rows of a panel 2 vectors wide that fill half of L1; more where vectors are widest: there it has 48 KiB."""
-    return max(32, L1 // 4 * (3 if lanes * itemsize == 64 else 2) // (2 * lanes * itemsize))
-
-
 def weight_grad_form(p: ConvProblem, lanes: int, ss: Three, sd: Three) -> tuple[bool, bool]:
     """(by lanes, flat): which form wastes less of its vectors; of dot products, whether they run across rows."""
     row = p.out[2] + (p.kernel[2] - 1) * sd[2]
     flat = ss[1] == ss[2] == 1 and p.out[2] / row > p.out[2] / (up(p.out[2], lanes) * lanes)
     dots = 0.75 * (p.out[2] / row if flat else p.out[2] / (up(p.out[2], lanes) * lanes))
-    by_lanes = p.O / (up(p.O, lanes) * lanes) * (1.0 if p.C * p.kernel[1] > 2 else 0.5)
+    longest = max(p.C, p.kernel[0], p.kernel[1], p.kernel[2])  # an axis whose taps or channels fill tiles
+    by_lanes = p.O / (up(p.O, lanes) * lanes) * (1.0 if longest > 2 else 0.5)
     return by_lanes >= dots, flat and by_lanes < dots
 
 
@@ -474,7 +473,19 @@ def weight_grad(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> We
     taps, nr, line = p.kernel[0] * p.kernel[1] * p.kernel[2], 2 * lanes, 64 // itemsize
     step, ss, sd = steps(p)
     by_lanes, flat = weight_grad_form(p, lanes, ss, sd)
-    wanted = panel_positions(lanes, itemsize)
+    swapped = (
+        p.kernel == p.stride == (1, 1, 1) and p.before == (0, 0, 0) and p.out == p.size
+    ) and p.O > p.C >= lanes
+    if swapped:
+        p, by_lanes, flat = p._replace(C=p.O, O=p.C), True, False
+    in_place = by_lanes and all(
+        b == 0 and (o - 1) * s + (k - 1) * d < L
+        for b, o, s, k, d, L in zip(
+            p.before, p.out, p.stride, p.kernel, p.dilation, p.size, strict=True
+        )
+    )
+    # a panel of gradients and the rows of a tile share L1, of 48 KiB where vectors are widest
+    wanted = (28 if lanes * itemsize == 64 else 16) * 1024 // (nr * itemsize)
     if not by_lanes:
         wanted = max(wanted, L1 // 2 // itemsize // (min(p.O, 4) + min(p.C, 4)))
     wanted = max(nr, wanted)
@@ -534,7 +545,7 @@ def weight_grad(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> We
         o_block, 0, (0, 0, 0), slab_at, 0, False, workspace, "outer products" if by_lanes else "dot products",
     )  # fmt: skip
     return WeightGradPlan(
-        conv_plan, by_lanes, flat, samples, sample, chunks, c_blocks, o_blocks, run, grads_at, sums_at
+        conv_plan, by_lanes, flat, in_place, swapped, samples, sample, chunks, c_blocks, o_blocks, run, grads_at, sums_at
     )
 
 

@@ -49,6 +49,9 @@ cdef struct WeightGradJob:
     void *partial                   # (chunks, G, O, C, taps), or w where there is one chunk
     int by_lanes                    # 1: outer products, lanes are output channels; 0: dot products along rows
     int flat                        # dot products run across the rows of a plane
+    int in_place                    # no padding: outer products may read the input where it lies
+    int swapped                     # 1x1: x is the output's gradient and y the input
+    Py_ssize_t hop                  # elements between the inputs of neighbouring outputs (1 in the slab)
     Py_ssize_t samples, sample      # samples of one box, and elements between them in the slab
     Py_ssize_t chunks               # the boxes of all samples are summed in so many chunks, which are summed in order
     Py_ssize_t c_blocks, o_blocks

@@ -8,7 +8,9 @@ Letters: as in conv.pyx; gy is the gradient of the output. It is a matrix produc
 all samples. One item is a block of channels c and of o of one group, and a chunk of the boxes of positions. For each
 box the input rows are copied to the zero-padded slab of conv.pyx, and then
   lanes (many output channels) transposes gy to panels of positions x NR output channels (L1) and sums outer products on
-        a register tile of MR rows (c, taps) x NR lanes (o): x is broadcast from the slab, where every tap is a run;
+        a register tile of MR rows (c, taps) x NR lanes (o): x is broadcast from the slab, or without padding from where
+        it lies. Where a 1x1 convolution has more output than input channels, x and gy change places: the shorter
+        is transposed;
   dots  (few output channels: depthwise, grouped, first layers) copies gy to whole vectors, zeros behind each row, and
         keeps vectors of partial sums of up to 4 x 8 (o, tap) pairs in registers: both factors are read along the row.
         So an input's NaN or inf may spoil weights whose windows do not hold it;
@@ -57,13 +59,28 @@ cdef void find_box(WeightGradJob *job, Py_ssize_t index, Box *box) noexcept nogi
     box.samples = min(job.samples, conv.N - box.n)
 
 
-cdef Py_ssize_t list_runs(WeightGradJob *job, Box *box, Py_ssize_t *runs) noexcept nogil:
-    """Slab offset of each run of a box: rows, or whole planes where they are flat; returns how many."""
+cdef Py_ssize_t list_runs(WeightGradJob *job, Box *box, Py_ssize_t *runs, Py_ssize_t *length) noexcept nogil:
+    """Offset of each run of a box: rows, or all that follows each other in even steps; returns how many."""
     cdef ConvJob *conv = &job.conv
-    cdef Py_ssize_t n, z, y, count = 0
-    for n in range(box.samples):
-        for z in range(box.extent[0]):
-            for y in range(1 if job.flat else box.extent[1]):
+    cdef Py_ssize_t n, z, y, count = 0, high = box.extent[1], deep = box.extent[0], samples = box.samples
+    length[0] = box.extent[2]
+    if job.flat:
+        high = 1
+        length[0] = job.run
+    elif job.by_lanes and (high == 1 or conv.ss[1] * conv.row == length[0] * job.hop):
+        length[0] *= high
+        high = 1
+        if deep == 1 or conv.ss[0] * conv.plane == length[0] * job.hop:
+            length[0] *= deep
+            deep = 1
+            if samples == 1 or job.sample == length[0] * job.hop:
+                length[0] *= samples
+                samples = 1
+    elif not job.by_lanes:
+        length[0] = job.run
+    for n in range(samples):
+        for z in range(deep):
+            for y in range(high):
                 runs[count] = n * job.sample + z * conv.ss[0] * conv.plane + y * conv.ss[1] * conv.row
                 count += 1
     return count
@@ -203,11 +220,11 @@ cdef void transpose_grads(WeightGradJob *job, Box *box, const real *y, Py_ssize_
                             q[j * NR + i] = 0
 
 
-cdef inline void outer_tile(const int m, const int v, const real *x, const Py_ssize_t step, const Py_ssize_t *runs,
-                            Py_ssize_t count, Py_ssize_t length, const real *g, real *sums, const Py_ssize_t ld,
-                            bint first) noexcept nogil:
-    """sums[i, :] (+)= sum over runs r, j < length of x[runs[r] + i*step + j] * g[r*length + j, :] for m rows of v
-    vectors."""
+cdef inline void outer_tile(const int m, const int v, const real *x, const Py_ssize_t step, const Py_ssize_t hop,
+                            const Py_ssize_t *runs, Py_ssize_t count, Py_ssize_t length, const real *g, real *sums,
+                            const Py_ssize_t ld, bint first) noexcept nogil:
+    """sums[i, :] (+)= sum over runs r, j < length of x[runs[r] + i*step + j*hop] * g[r*length + j, :] for m rows of
+    v vectors."""
     cdef vec lo[14]
     cdef vec hi[14]
     cdef vec b0, b1, w
@@ -229,7 +246,7 @@ cdef inline void outer_tile(const int m, const int v, const real *x, const Py_ss
                 lo[i] = lo[i] + w * b0
                 if v == 2:
                     hi[i] = hi[i] + w * b1
-            a += 1
+            a += hop
             g += NR
     for i in range(m):
         store(sums + i * ld, lo[i])
@@ -237,33 +254,33 @@ cdef inline void outer_tile(const int m, const int v, const real *x, const Py_ss
             store(sums + i * ld + VL, hi[i])
 
 
-cdef inline void any_outer(const int v, int m, const real *x, Py_ssize_t step, const Py_ssize_t *runs,
-                           Py_ssize_t count, Py_ssize_t length, const real *g, real *sums, Py_ssize_t ld,
-                           bint first) noexcept nogil:
-    if m == 6: outer_tile(6, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 5: outer_tile(5, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 4: outer_tile(4, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 3: outer_tile(3, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 2: outer_tile(2, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 1: outer_tile(1, v, x, step, runs, count, length, g, sums, ld, first)
-    elif MR > 6: wide_outer(v, m, x, step, runs, count, length, g, sums, ld, first)
+cdef inline void any_outer(const int v, int m, const real *x, Py_ssize_t step, Py_ssize_t hop,
+                           const Py_ssize_t *runs, Py_ssize_t count, Py_ssize_t length, const real *g, real *sums,
+                           Py_ssize_t ld, bint first) noexcept nogil:
+    if m == 6: outer_tile(6, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 5: outer_tile(5, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 4: outer_tile(4, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 3: outer_tile(3, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 2: outer_tile(2, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 1: outer_tile(1, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif MR > 6: wide_outer(v, m, x, step, hop, runs, count, length, g, sums, ld, first)
 
 
-cdef inline void wide_outer(const int v, int m, const real *x, Py_ssize_t step, const Py_ssize_t *runs,
-                            Py_ssize_t count, Py_ssize_t length, const real *g, real *sums, Py_ssize_t ld,
-                            bint first) noexcept nogil:
+cdef inline void wide_outer(const int v, int m, const real *x, Py_ssize_t step, Py_ssize_t hop,
+                            const Py_ssize_t *runs, Py_ssize_t count, Py_ssize_t length, const real *g, real *sums,
+                            Py_ssize_t ld, bint first) noexcept nogil:
     """Tiles of 7 to 14 rows, for 32 vector registers (AVX-512)."""
-    if m == 14: outer_tile(14, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 13: outer_tile(13, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 12: outer_tile(12, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 11: outer_tile(11, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 10: outer_tile(10, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 9: outer_tile(9, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 8: outer_tile(8, v, x, step, runs, count, length, g, sums, ld, first)
-    elif m == 7: outer_tile(7, v, x, step, runs, count, length, g, sums, ld, first)
+    if m == 14: outer_tile(14, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 13: outer_tile(13, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 12: outer_tile(12, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 11: outer_tile(11, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 10: outer_tile(10, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 9: outer_tile(9, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 8: outer_tile(8, v, x, step, hop, runs, count, length, g, sums, ld, first)
+    elif m == 7: outer_tile(7, v, x, step, hop, runs, count, length, g, sums, ld, first)
 
 
-cdef void outer_box(WeightGradJob *job, Box *box, const real *slab, const Py_ssize_t *runs, Py_ssize_t count,
+cdef void outer_box(WeightGradJob *job, const real *slab, const Py_ssize_t *runs, Py_ssize_t count, Py_ssize_t length,
                     const Tile *tiles, Py_ssize_t tile_count, const real *grads, Py_ssize_t O, real *sums,
                     Py_ssize_t K, bint first) noexcept nogil:
     """Every tile of one box: a panel of gradients stays in L1 for all rows."""
@@ -274,17 +291,23 @@ cdef void outer_box(WeightGradJob *job, Box *box, const real *slab, const Py_ssi
         for t in range(tile_count):
             to = sums + (panel * K + tiles[t].row) * NR
             if O - panel * NR <= VL:
-                any_outer(1, <int>tiles[t].count, slab + tiles[t].off, tiles[t].step, runs, count, box.extent[2],
-                          grads + panel * size, to, tiles[t].row_step * NR, first)
+                any_outer(1, <int>tiles[t].count, slab + tiles[t].off, tiles[t].step, job.hop, runs, count,
+                          length, grads + panel * size, to, tiles[t].row_step * NR, first)
             else:
-                any_outer(2, <int>tiles[t].count, slab + tiles[t].off, tiles[t].step, runs, count, box.extent[2],
-                          grads + panel * size, to, tiles[t].row_step * NR, first)
+                any_outer(2, <int>tiles[t].count, slab + tiles[t].off, tiles[t].step, job.hop, runs, count,
+                          length, grads + panel * size, to, tiles[t].row_step * NR, first)
 
 
-cdef void write_lanes(const real *sums, Py_ssize_t K, Py_ssize_t O, real *to, Py_ssize_t ld) noexcept nogil:
-    """to[o, k] = sums[panel, k, lane]"""
+cdef void write_lanes(const real *sums, Py_ssize_t K, Py_ssize_t O, real *to, Py_ssize_t ld,
+                      bint swapped) noexcept nogil:
+    """to[o, k] = sums[panel, k, lane], or to[k, o]"""
     cdef Py_ssize_t o = -VL, k, i, j
     cdef const real *p
+    if swapped:
+        for o in range(0, (O + NR - 1) // NR):
+            for k in range(K):
+                copy_run(to + k * ld + o * NR, sums + (o * K + k) * NR, 1, min(<Py_ssize_t>NR, O - o * NR))
+        return
     while o + VL < O:
         o += VL
         p = sums + o // NR * K * NR + o % NR
@@ -366,7 +389,7 @@ cdef inline void any_dot(const int m, int n, const real *g, Py_ssize_t g_step, c
     elif n == 1: dot_tile(m, 1, g, g_step, x, off, runs, count, length, sums, ld)
 
 
-cdef void dot_box(WeightGradJob *job, const real *slab, const Py_ssize_t *runs, Py_ssize_t count,
+cdef void dot_box(const real *slab, const Py_ssize_t *runs, Py_ssize_t count, Py_ssize_t length,
                   const Py_ssize_t *off, Py_ssize_t K, const real *grads, Py_ssize_t g_step, Py_ssize_t O,
                   real *sums) noexcept nogil:
     # accumulators of a tile: 24 where there are 32 registers, else 12
@@ -383,10 +406,10 @@ cdef void dot_box(WeightGradJob *job, const real *slab, const Py_ssize_t *runs, 
             t0 = tile_row(K, t, k)
             t1 = tile_row(K, t, k + 1)
             to = sums + o * ld + t0 * VL
-            if m == 1: any_dot(1, <int>(t1 - t0), g, g_step, slab, off + t0, runs, count, job.run, to, ld)
-            elif m == 2: any_dot(2, <int>(t1 - t0), g, g_step, slab, off + t0, runs, count, job.run, to, ld)
-            elif m == 3: any_dot(3, <int>(t1 - t0), g, g_step, slab, off + t0, runs, count, job.run, to, ld)
-            elif MR > 6: any_dot(4, <int>(t1 - t0), g, g_step, slab, off + t0, runs, count, job.run, to, ld)
+            if m == 1: any_dot(1, <int>(t1 - t0), g, g_step, slab, off + t0, runs, count, length, to, ld)
+            elif m == 2: any_dot(2, <int>(t1 - t0), g, g_step, slab, off + t0, runs, count, length, to, ld)
+            elif m == 3: any_dot(3, <int>(t1 - t0), g, g_step, slab, off + t0, runs, count, length, to, ld)
+            elif MR > 6: any_dot(4, <int>(t1 - t0), g, g_step, slab, off + t0, runs, count, length, to, ld)
 
 
 # ---------------------------------------------------------------- taps
@@ -429,34 +452,41 @@ cdef void run_taps(WeightGradJob *job, Py_ssize_t g, Py_ssize_t c, real *to) noe
 
 # ---------------------------------------------------------------- items
 
-cdef void run_item(WeightGradJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
-    """Item = (group, block of channels, block of output channels, chunk), the last fastest."""
-    cdef ConvJob *conv = &job.conv
-    cdef Py_ssize_t T = conv.k[0] * conv.k[1] * conv.k[2], chunk = item % job.chunks, rest = item // job.chunks
-    cdef Py_ssize_t ob = rest % job.o_blocks, cb = rest // job.o_blocks % job.c_blocks
-    cdef Py_ssize_t g = rest // (job.o_blocks * job.c_blocks)
-    cdef Py_ssize_t c0 = cb * conv.c_block, c1 = min(c0 + conv.c_block, conv.C), K = (c1 - c0) * T
-    cdef Py_ssize_t o0 = ob * conv.o_block, o1 = min(o0 + conv.o_block, conv.O), O = o1 - o0
-    cdef Py_ssize_t boxes = (conv.N + job.samples - 1) // job.samples * conv.boxes[0] * conv.boxes[1] * conv.boxes[2]
-    cdef Py_ssize_t b, b0 = boxes * chunk // job.chunks, b1 = boxes * (chunk + 1) // job.chunks
-    cdef Py_ssize_t n, count, o, k, tile_count = 0, last, ld
+cdef bint read_in_place(WeightGradJob *here) noexcept nogil:
+    """Sets a job to read the input where it lies, if no position of it is padded and its channels would not fall into
+    the same cache sets. Nothing runs over: outer products read what they sum."""
+    cdef ConvJob *conv = &here.conv
+    if not here.in_place or (conv.C > 1 and conv.xc * <Py_ssize_t>sizeof(real) % 2048 == 0):
+        return False
+    conv.channel, conv.plane, conv.row, conv.phases = conv.xc, conv.xs[0], conv.xs[1], 1
+    conv.ss[0], conv.ss[1] = conv.s[0], conv.s[1]
+    conv.sd[0], conv.sd[1], conv.sd[2] = conv.d[0], conv.d[1], conv.d[2] * conv.xs[2]
+    here.sample = conv.xn
+    here.hop = conv.s[2] * conv.xs[2]
+    return True
+
+
+cdef void sum_boxes(WeightGradJob *job, char *workspace, const real *x, const real *y, Py_ssize_t C, Py_ssize_t O,
+                    Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """The sums of C x O channels over boxes first..last, left in the workspace; x and y stand at the first ones."""
+    cdef WeightGradJob here = job[0]
+    cdef ConvJob *conv = &here.conv
+    cdef Py_ssize_t T = conv.k[0] * conv.k[1] * conv.k[2], K = C * T, rows = here.samples * conv.box[0] * conv.box[1]
+    cdef Py_ssize_t b, k, count, length, tile_count = 0
+    cdef Py_ssize_t ld = here.run * (rows if not here.flat else here.samples * conv.box[0])
     cdef Box box
-    cdef const real *y
-    cdef real *to = <real *>job.partial + ((chunk * conv.G + g) * conv.O + o0) * conv.C * T + c0 * T
-    if conv.kernel == 2:
-        run_taps(job, g, c0, to)
-        return
+    cdef const real *grad
+    cdef const real *from_
     # the workspace: runs, tiles or tap offsets, slab, gradients, sums; each starts a cache line
-    last = job.samples * conv.box[0] * conv.box[1]
     cdef Py_ssize_t *runs = <Py_ssize_t *>workspace
-    cdef Py_ssize_t *off = runs + last
+    cdef Py_ssize_t *off = runs + rows
     cdef Tile *tiles = <Tile *>off
     cdef real *slab = <real *>(workspace + conv.slab_at)
-    cdef real *grads = <real *>(workspace + job.grads_at)
-    cdef real *sums = <real *>(workspace + job.sums_at)
-    ld = last * job.run if not job.flat else job.samples * conv.box[0] * job.run
-    if job.by_lanes:
-        tile_count = list_tiles(conv, c1 - c0, tiles)
+    cdef real *grads = <real *>(workspace + here.grads_at)
+    cdef real *sums = <real *>(workspace + here.sums_at)
+    cdef bint in_place = read_in_place(&here)
+    if here.by_lanes:
+        tile_count = list_tiles(conv, C, tiles)
     else:
         for k in range(K):
             off[k] = (k // T * conv.channel + k % T // (conv.k[1] * conv.k[2]) * conv.sd[0] * conv.plane
@@ -464,24 +494,50 @@ cdef void run_item(WeightGradJob *job, Py_ssize_t item, char *workspace) noexcep
         memset(sums, 0, O * K * VL * sizeof(real))
         # vectors run past rows and boxes: what stands there is multiplied by zero, so it must be finite
         memset(slab, 0, (conv.c_block * conv.channel + 4 * NR) * sizeof(real))
-    for b in range(b0, b1):
-        find_box(job, b, &box)
-        fill_samples(job, &box, slab, <const real *>conv.x + box.n * conv.xn + g * conv.C * conv.xc, c0, c1)
-        y = (<const real *>conv.y + box.n * conv.yn + (g * conv.O + o0) * conv.yc + box.start[0] * conv.ys[0]
-             + box.start[1] * conv.ys[1] + box.start[2] * conv.ys[2])
-        count = list_runs(job, &box, runs)
-        if job.by_lanes:
-            transpose_grads(job, &box, y, O, grads)
-            outer_box(job, &box, slab, runs, count, tiles, tile_count, grads, O, sums, K, b == b0)
+    for b in range(first, last):
+        find_box(&here, b, &box)
+        if in_place:
+            from_ = (x + box.n * conv.xn + box.start[0] * conv.s[0] * conv.xs[0]
+                     + box.start[1] * conv.s[1] * conv.xs[1] + box.start[2] * conv.s[2] * conv.xs[2])
         else:
-            copy_grads(job, &box, y, O, ld, grads)
-            dot_box(job, slab, runs, count, off, K, grads, ld, O, sums)
-    if job.by_lanes:
-        write_lanes(sums, K, O, to, conv.C * T)
+            fill_samples(&here, &box, slab, x + box.n * conv.xn, 0, C)
+            from_ = slab
+        grad = (y + box.n * conv.yn + box.start[0] * conv.ys[0] + box.start[1] * conv.ys[1]
+                + box.start[2] * conv.ys[2])
+        count = list_runs(&here, &box, runs, &length)
+        if here.by_lanes:
+            transpose_grads(&here, &box, grad, O, grads)
+            outer_box(&here, from_, runs, count, length, tiles, tile_count, grads, O, sums, K, b == first)
+        else:
+            copy_grads(&here, &box, grad, O, ld, grads)
+            dot_box(from_, runs, count, length, off, K, grads, ld, O, sums)
+
+
+cdef void run_item(WeightGradJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
+    """Item = (group, block of channels, block of output channels, chunk), the last fastest."""
+    cdef ConvJob *conv = &job.conv
+    cdef Py_ssize_t T = conv.k[0] * conv.k[1] * conv.k[2], chunk = item % job.chunks, rest = item // job.chunks
+    cdef Py_ssize_t ob = rest % job.o_blocks, cb = rest // job.o_blocks % job.c_blocks
+    cdef Py_ssize_t g = rest // (job.o_blocks * job.c_blocks)
+    cdef Py_ssize_t c0 = cb * conv.c_block, C = min(conv.c_block, conv.C - c0), K = C * T
+    cdef Py_ssize_t o0 = ob * conv.o_block, O = min(conv.o_block, conv.O - o0), o, k
+    cdef Py_ssize_t boxes = (conv.N + job.samples - 1) // job.samples * conv.boxes[0] * conv.boxes[1] * conv.boxes[2]
+    cdef real *to = <real *>job.partial + (chunk * conv.G + g) * conv.O * conv.C * T
+    cdef real *sums = <real *>(workspace + job.sums_at)
+    if conv.kernel == 2:
+        run_taps(job, g, c0, to + c0 * T)
+        return
+    sum_boxes(job, workspace, <const real *>conv.x + (g * conv.C + c0) * conv.xc,
+              <const real *>conv.y + (g * conv.O + o0) * conv.yc, C, O, boxes * chunk // job.chunks,
+              boxes * (chunk + 1) // job.chunks)
+    if job.swapped:
+        write_lanes(sums, K, O, to + c0 * conv.O + o0, conv.O, True)
+    elif job.by_lanes:
+        write_lanes(sums, K, O, to + (o0 * conv.C + c0) * T, conv.C * T, False)
     else:
         for o in range(O):
             for k in range(K):
-                to[o * conv.C * T + k] = sum_lanes(load(sums + (o * K + k) * VL))
+                to[((o0 + o) * conv.C + c0) * T + k] = sum_lanes(load(sums + (o * K + k) * VL))
 
 
 cdef void run(WeightGradJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
