@@ -502,7 +502,7 @@ def weight_grad(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> We
         sample = nz * ny * nx * phases
         # an odd number of cache lines, so that channels do not fall into the same cache sets
         channel = (up(samples * sample, line) | 1) * line
-        if c_block * channel * itemsize <= L2 // 2:
+        if c_block * channel * itemsize <= (SLAB_MOST // 4 if in_place else L2 // 2):
             break
         if c_block > tile_rows:
             c_block = up(c_block, 2)
@@ -523,10 +523,12 @@ def weight_grad(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> We
     c_blocks, o_blocks = up(p.C, c_block), up(p.O, o_block)
     items, total = p.G * c_blocks * o_blocks, up(p.N, samples) * boxes[0] * boxes[1] * boxes[2]
     weights = p.G * p.O * p.C * taps
-    work = weights * p.N * p.out[0] * p.out[1] * p.out[2]
+    terms = p.N * p.out[0] * p.out[1] * p.out[2]
+    work = weights * terms
     chunks = 1
     if items < 8 and kernel == 0:
-        chunks = up(16 if weights < 2**16 else 8, items)
+        # up to 16 items; more than 4 only where adding their sums costs little beside the sums
+        chunks = max(up(4, items), min(up(16, items), terms // (50 * nr)))
         chunks = max(1, min(chunks, total, 8 * 2**20 // (weights * itemsize), work // 2**21))
     if kernel == 0:  # a chunk is not interrupted: it should not take 0.2 s
         chunks = max(chunks, min(total, work // items // 2**30, 8 * 2**20 // (weights * itemsize)))
