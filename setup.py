@@ -11,9 +11,9 @@ from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
-KERNELS = ("conv", "winograd", "pool", "weight_grad")
+KERNELS = ("conv", "winograd", "pool", "weight_grad", "pool_grad")
 TOP = ("_cpu", "_run", "_backward")
-FLOATS_ONLY = ("winograd", "weight_grad")
+FLOATS_ONLY = ("winograd", "weight_grad", "pool_grad")
 DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
 MSVC = sys.platform == "win32"

@@ -1,15 +1,17 @@
 # cython: language_level=3, cdivision=True
 """The per-call path of gradients, as _run is that of the functions: plans ready to run, which only lack pointers."""
-from cconv._plan import weight_grad as plan_weight_grad
+from cconv._plan import pool_grad as plan_pool_grad, weight_grad as plan_weight_grad
 from cconv._run import kernel_module
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.exc cimport PyErr_CheckSignals
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memset
 
-from cconv._run cimport Workspace, give_workspace, new_output, overlap, place, take_workspace, thread_limit
-from cconv.kernels.job cimport WeightGradJob, WeightGradTable
+from cconv._run cimport (Workspace, give_workspace, list_windows, new_output, overlap, place, take_workspace,
+                         thread_limit)
+from cconv.kernels.job cimport PoolGradJob, PoolGradTable, PoolJob, WeightGradJob, WeightGradTable
 
 
 cdef class WeightGradPlan:
@@ -131,3 +133,164 @@ cdef class WeightGradPlan:
             if got > 1:
                 PyBuffer_Release(&gv)
             PyBuffer_Release(&xv)
+
+
+cdef class PoolGradPlan:
+    """The gradient of a pool by its input, of given shapes, ready to run."""
+    cdef PoolGradJob job
+    cdef PoolGradTable *table
+    cdef Py_ssize_t *windows
+    cdef Py_ssize_t *holders
+    cdef int rank
+    cdef bint batched
+    cdef readonly object dtype, out_shape, plan
+    cdef Py_ssize_t itemsize
+    cdef size_t out_bytes
+    cdef double work
+
+    def __cinit__(self):
+        self.windows = NULL
+        self.holders = NULL
+
+    def __dealloc__(self):
+        PyMem_Free(self.windows)
+        PyMem_Free(self.holders)
+
+    def __init__(self, dtype, int rank, bint batched, input_shape, problem, int op, double divide):
+        """`op` as in PoolJob: 0 maximum, 1 sum, 2 average."""
+        cdef PoolJob *pool = &self.job.pool
+        cdef int a
+        p = problem
+        self.dtype = dtype
+        self.itemsize = dtype.itemsize
+        self.rank = rank
+        self.batched = batched
+        self.out_shape = input_shape
+        self.table = <PoolGradTable *>PyCapsule_GetPointer(kernel_module(dtype, "pool_grad").table, "cconv.pool_grad")
+        self.plan = plan_pool_grad(p, self.itemsize, self.table.lanes, op == 0)
+        memset(&self.job, 0, sizeof(PoolGradJob))
+        pool.op = op
+        pool.planes = p.N * p.C
+        pool.channels = max(1, p.C)
+        pool.adaptive = p.adaptive
+        pool.divide = divide
+        pool.workspace_bytes = self.plan.workspace
+        pool.doubled[2] = self.plan.doubled
+        for a in range(3):
+            pool.size[a], pool.out[a], pool.k[a] = p.size[a], p.out[a], p.kernel[a]
+            pool.s[a], pool.d[a], pool.p[a] = p.stride[a], p.dilation[a], p.before[a]
+        self.job.rows, self.job.blocks, self.job.outs = self.plan.rows, self.plan.blocks, self.plan.outs
+        self.job.pairs = self.plan.pairs
+        self.windows = list_windows(pool, p)
+        self.list_holders()
+        self.out_bytes = self.itemsize
+        for n in input_shape:
+            self.out_bytes *= <size_t>n
+        self.work = <double>pool.planes * (p.size[0] * p.size[1] * p.size[2] + 2 * p.out[0] * p.out[1] * p.out[2])
+
+    cdef list_holders(self):
+        """Which outputs hold each input row of D and H."""
+        cdef PoolJob *pool = &self.job.pool
+        cdef Py_ssize_t total = 0, i, o, t, step
+        cdef Py_ssize_t *at
+        cdef int a
+        for a in range(2):
+            total += pool.size[a] + 1
+            for o in range(pool.out[a]):
+                total += pool.count[a][o]
+        self.holders = at = <Py_ssize_t *>PyMem_Malloc(total * sizeof(Py_ssize_t))
+        if at == NULL:
+            raise MemoryError("cconv: no memory for a plan")
+        for a in range(2):
+            step = 1 if pool.adaptive else pool.d[a]
+            self.job.start[a] = at
+            for i in range(pool.size[a] + 1):
+                at[i] = 0
+            for o in range(pool.out[a]):
+                for t in range(pool.count[a][o]):
+                    at[pool.first[a][o] + t * step + 1] += 1
+            for i in range(pool.size[a]):
+                at[i + 1] += at[i]
+            self.job.list[a] = at + pool.size[a] + 1
+            # in the order of the outputs; each start moves to its end, and back by one place afterwards
+            for o in range(pool.out[a]):
+                for t in range(pool.count[a][o]):
+                    i = pool.first[a][o] + t * step
+                    self.job.list[a][at[i]] = o
+                    at[i] += 1
+            total = at[pool.size[a]]
+            for i in range(pool.size[a], 0, -1):
+                at[i] = at[i - 1]
+            at[0] = 0
+            at = self.job.list[a] + total
+
+    cpdef run(self, x, grad, index, out):
+        """`x` (maxima only), `grad` and `out` (None or checked) have the plan's dtype; `index` is None or contiguous
+        int64. Returns None where an array must be copied first."""
+        cdef Py_buffer xv, gv, iv, wv
+        cdef bint has_x = False, has_index = False, has_grad = False, has_out = False
+        cdef PoolGradJob job = self.job
+        cdef Py_ssize_t items, first = 0, step
+        cdef double most = self.work / 1e5
+        cdef Workspace space = None
+        if out is not None and not out.flags.c_contiguous:
+            return None
+        gx = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
+        if 0 in self.out_shape:
+            return gx
+        if 0 in grad.shape:
+            gx[...] = 0
+            return gx
+        try:
+            if x is not None:
+                PyObject_GetBuffer(x, &xv, PyBUF_STRIDES)
+                has_x = True
+                if not place(&xv, self.itemsize, self.rank, self.batched, &job.pool.xn, &job.pool.xc, job.pool.xs):
+                    return None
+                job.pool.x = xv.buf
+            if index is not None:
+                PyObject_GetBuffer(index, &iv, PyBUF_STRIDES)
+                has_index = True
+                job.pool.index = iv.buf
+            PyObject_GetBuffer(grad, &gv, PyBUF_STRIDES)
+            has_grad = True
+            if not place(&gv, self.itemsize, self.rank, self.batched, &job.pool.yn, &job.pool.yc, job.pool.ys):
+                return None
+            job.pool.y = gv.buf
+            PyObject_GetBuffer(gx, &wv, PyBUF_STRIDES | PyBUF_WRITABLE)
+            has_out = True
+            if <size_t>wv.buf % <size_t>self.itemsize:
+                return None
+            if out is not None and (overlap(&wv, &gv) or (has_x and overlap(&wv, &xv))):
+                return None
+            job.gx = wv.buf
+            items = job.pool.planes * job.blocks
+            if job.pool.op:
+                items *= job.pool.size[0]
+            elif has_index:
+                items = job.pool.planes
+            job.pool.threads = thread_limit()
+            if job.pool.threads > most:
+                job.pool.threads = max(1, <int>most)
+            job.pool.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.pool.threads, items))
+            space = take_workspace(job.pool.threads * job.pool.workspace_bytes)
+            job.pool.workspace = space.data
+            step = items if self.work <= 2e7 else max(<Py_ssize_t>16, <Py_ssize_t>(items * (2e7 / self.work)))
+            while first < items:
+                with nogil:
+                    self.table.run(&job, first, min(first + step, items))
+                first += step
+                if first < items:
+                    PyErr_CheckSignals()
+            return gx
+        finally:
+            if space is not None:
+                give_workspace(space)
+            if has_out:
+                PyBuffer_Release(&wv)
+            if has_grad:
+                PyBuffer_Release(&gv)
+            if has_index:
+                PyBuffer_Release(&iv)
+            if has_x:
+                PyBuffer_Release(&xv)

@@ -90,6 +90,17 @@ class FftPlan(NamedTuple):
     reason: str
 
 
+class PoolGradPlan(NamedTuple):
+    """Fields as in kernels/job.pxd."""
+
+    rows: int
+    blocks: int
+    outs: int
+    pairs: bool
+    doubled: bool
+    workspace: int
+
+
 class PoolPlan(NamedTuple):
     rows: int
     blocks: int
@@ -616,3 +627,40 @@ def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
         )
     reason = "separable: along the rows, then down"
     return PoolPlan(rows, up(p.out[1], rows), lines(fixed + kept + 64), (0, 0, along), reason)
+
+
+def pool_grad(p: PoolProblem, itemsize: int, lanes: int, maximum: bool) -> PoolGradPlan:
+    """Input rows of one item of a pool's gradient."""
+    _, H, W = p.size
+    width, planes = p.out[2] + 2 * lanes, p.N * p.C
+    if not maximum:
+        rows = max(1, min(H, L1 // 2 // (itemsize * W)))
+        rows = min(H, up(rows, p.stride[1]) * p.stride[1])  # rows that one window row fills are copied
+        n = (W + p.before[2] - 1) // p.stride[2] + 1 + 2 * lanes
+        space = width + p.kernel[2] + 2 * lanes + max(n, width) + n * (p.stride[2] + 1) + 4 * lanes
+        return PoolGradPlan(rows, up(H, rows), 0, False, False, lines(space * itemsize))
+    reach = (p.kernel[1] - 1) * p.dilation[1] + 1
+    # the windows of rows between two items are searched twice, so items are some windows high
+    blocks = 1
+    if planes < 8 and p.size[0] == 1:
+        blocks = max(1, min(up(16, max(1, planes)), H // (4 * reach)))
+    rows = up(H, blocks)
+    row = 2 * width * itemsize
+    outs = max(1, p.out[1])
+
+    def kept(outs: int) -> int:
+        return p.kernel[0] * ((outs - 1) * p.stride[1] + reach) * row
+
+    while outs > 1 and kept(outs) > L2 // 2 and 2 * outs * p.stride[1] > reach:
+        outs = up(outs, 2)
+    spread = p.stride[2] * (p.out[2] + (p.kernel[2] - 1) * p.dilation[2] // p.stride[2] + 1)
+    taps = min(4096, p.kernel[0] * p.kernel[1] * p.kernel[2])
+    space = lines(taps * 8) + row + 2 * (spread + 4 * lanes) * itemsize + kept(outs)
+    return PoolGradPlan(
+        rows,
+        up(H, rows),
+        outs,
+        p.kernel[0] == 1 and doubles(p.kernel[1], p.stride[1], 1),
+        doubles(p.kernel[2], p.stride[2], 2),
+        lines(space + 64),
+    )

@@ -818,6 +818,40 @@ cdef run_conv(ConvJob *job, ConvTable *table, double work):
 
 # ---------------------------------------------------------------- pooling
 
+cdef Py_ssize_t *list_windows(PoolJob *job, p) except NULL:
+    """Lists first valid tap, valid taps and divisor of every window, an axis; returns the memory, to be freed."""
+    cdef int a
+    cdef Py_ssize_t total = 0, o, L, start, skip, last, padded
+    cdef Py_ssize_t *at
+    cdef Py_ssize_t *memory
+    for a in range(3):
+        total += job.out[a]
+    memory = at = <Py_ssize_t *>PyMem_Malloc(max(1, 3 * total) * sizeof(Py_ssize_t))
+    if at == NULL:
+        raise MemoryError("cconv: no memory for a plan")
+    for a in range(3):
+        job.first[a] = at
+        job.count[a] = at + job.out[a]
+        job.divisor[a] = at + 2 * job.out[a]
+        at += 3 * job.out[a]
+        L = job.size[a]
+        for o in range(job.out[a]):
+            if job.adaptive:
+                start = o * L // job.out[a]
+                job.first[a][o] = start
+                job.count[a][o] = ((o + 1) * L + job.out[a] - 1) // job.out[a] - start
+                job.divisor[a][o] = job.count[a][o]
+                continue
+            start = o * job.s[a] - job.p[a]
+            skip = 0 if start >= 0 else (-start + job.d[a] - 1) // job.d[a]
+            last = min(job.k[a], (L - start + job.d[a] - 1) // job.d[a]) if start < L else 0
+            padded = min(job.k[a], (L + <Py_ssize_t>p.after[a] - start + job.d[a] - 1) // job.d[a])
+            job.first[a][o] = start + skip * job.d[a]
+            job.count[a][o] = max(0, last - skip)
+            job.divisor[a][o] = padded if p.include_pad else job.count[a][o]
+    return memory
+
+
 cdef class PoolPlan:
     """A pooling of given shapes, ready to run."""
     cdef PoolJob job
@@ -839,8 +873,6 @@ cdef class PoolPlan:
 
     def __init__(self, dtype, int rank, bint batched, out_shape, p, int op, bint indexed, double divide):
         cdef int a
-        cdef Py_ssize_t total = 0, o, L, start, skip, last, padded
-        cdef Py_ssize_t *at
         cdef PoolJob *job = &self.job
         self.dtype = dtype
         self.itemsize = dtype.itemsize
@@ -867,30 +899,7 @@ cdef class PoolPlan:
             job.size[a], job.out[a], job.k[a] = p.size[a], p.out[a], p.kernel[a]
             job.s[a], job.d[a], job.p[a] = p.stride[a], p.dilation[a], p.before[a]
             job.doubled[a] = self.plan.doubled[a]
-            total += job.out[a]
-        self.windows = at = <Py_ssize_t *>PyMem_Malloc(max(1, 3 * total) * sizeof(Py_ssize_t))
-        if at == NULL:
-            raise MemoryError("cconv: no memory for a plan")
-        for a in range(3):
-            job.first[a] = at
-            job.count[a] = at + job.out[a]
-            job.divisor[a] = at + 2 * job.out[a]
-            at += 3 * job.out[a]
-            L = job.size[a]
-            for o in range(job.out[a]):
-                if job.adaptive:
-                    start = o * L // job.out[a]
-                    job.first[a][o] = start
-                    job.count[a][o] = ((o + 1) * L + job.out[a] - 1) // job.out[a] - start
-                    job.divisor[a][o] = job.count[a][o]
-                    continue
-                start = o * job.s[a] - job.p[a]
-                skip = 0 if start >= 0 else (-start + job.d[a] - 1) // job.d[a]
-                last = min(job.k[a], (L - start + job.d[a] - 1) // job.d[a]) if start < L else 0
-                padded = min(job.k[a], (L + <Py_ssize_t>p.after[a] - start + job.d[a] - 1) // job.d[a])
-                job.first[a][o] = start + skip * job.d[a]
-                job.count[a][o] = max(0, last - skip)
-                job.divisor[a][o] = padded if p.include_pad else job.count[a][o]
+        self.windows = list_windows(job, p)
         self.work = <double>job.planes * job.size[0] * job.size[1] * job.size[2]
         if indexed:
             self.work *= job.k[0] * job.k[1] * job.k[2]

@@ -88,12 +88,23 @@ cdef struct PoolJob:
     Py_ssize_t rows                 # output rows of one item
     Py_ssize_t blocks               # items of one plane
 
+cdef struct PoolGradJob:
+    PoolJob pool                    # x is the input (maxima only); y is read: the gradient of the output
+    void *gx                        # contiguous
+    int pairs                       # maxima: along H by doubling
+    Py_ssize_t rows, blocks         # input rows of one item, items of one plane
+    Py_ssize_t outs                 # maxima: output rows whose reduced input rows are held at once
+    Py_ssize_t *start[2]            # outputs whose windows hold an input row of D or H: list[start[i]:start[i + 1]]
+    Py_ssize_t *list[2]
+
 ctypedef void (*conv_run)(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
 ctypedef void (*conv_pack)(ConvJob *job, void *packed) noexcept nogil
 ctypedef void (*halves)(void *half, void *real, Py_ssize_t n) noexcept nogil
 ctypedef void (*weight_grad_run)(WeightGradJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
 ctypedef void (*weight_grad_reduce)(WeightGradJob *job) noexcept nogil
 ctypedef void (*pool_run)(PoolJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+
+ctypedef void (*pool_grad_run)(PoolGradJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
 
 cdef struct ConvTable:
     int lanes
@@ -113,3 +124,7 @@ cdef struct WeightGradTable:
     int rows
     weight_grad_run run
     weight_grad_reduce reduce
+
+cdef struct PoolGradTable:
+    int lanes
+    pool_grad_run run

@@ -82,6 +82,16 @@ CCONV_INLINE void max_tap(vec *best, vec *at, vec v, ireal tap) {
     *at = (vec)((m & (tap - (ivec){0})) | ((ivec)*at & ~m));
 }
 CCONV_INLINE vec set_tap(ireal tap) { return (vec)(tap - (ivec){0}); }
+/* The same step for another's maximum v with its tap number t, which counts from `tap`. */
+CCONV_INLINE void max_pair(vec *best, vec *at, vec v, vec t, ireal tap) {
+#if CCONV_IS_FLOAT
+    ivec m = (ivec)(v > *best) | (ivec)(v != v);
+#else
+    ivec m = (ivec)(v > *best);
+#endif
+    *best = select_(m, v, *best);
+    *at = select_(m, (vec)((ivec)t + tap), *at);
+}
 /* even[i] = p[2i], odd[i] = p[2i + 1] */
 #if defined(__has_builtin)
 #if __has_builtin(__builtin_shufflevector)
@@ -211,6 +221,11 @@ CCONV_INLINE vec max_nan(vec acc, vec v) { return (v > acc || v != v) ? v : acc;
 CCONV_INLINE vec set_tap(ireal tap) { vec v; memcpy(&v, &tap, sizeof v); return v; }
 CCONV_INLINE void max_tap(vec *best, vec *at, vec v, ireal tap) {
     if (v > *best || v != v) { *best = v; *at = set_tap(tap); }
+}
+CCONV_INLINE void max_pair(vec *best, vec *at, vec v, vec t, ireal tap) {
+    ireal n;
+    memcpy(&n, &t, sizeof n);
+    if (v > *best || v != v) { *best = v; *at = set_tap(n + tap); }
 }
 CCONV_INLINE void load2(const real *p, vec *even, vec *odd) { *even = p[0]; *odd = p[1]; }
 CCONV_INLINE void load4(const real *p, vec *a, vec *b, vec *c, vec *d) { *a = p[0]; *b = p[1]; *c = p[2]; *d = p[3]; }
