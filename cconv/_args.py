@@ -403,6 +403,43 @@ def unpool_size(name: str, value, default, stride, shape, rank: int) -> tuple[in
     return result
 
 
+def gradient_arrays(name: str, **arrays):
+    """Arrays of a gradient, and their common dtype; only real floating-point numbers have one."""
+    result = [array(name, parameter, value) for parameter, value in arrays.items()]
+    dtype = np.result_type(*result)
+    if dtype.kind != "f":
+        given = ", ".join(f"{p} {a.dtype}" for p, a in zip(arrays, result, strict=True))
+        raise TypeError(f"{name}: gradients are of real floating-point numbers, got {given}")
+    return *result, dtype
+
+
+def stand_in(name: str, parameter: str, value, rank: int, low: int = 0) -> np.ndarray:
+    """An array of the given shape without memory, so that shapes are checked as arrays are."""
+    if not is_sequence(value) or len(value) not in (rank + 1, rank + 2):
+        space = ", ".join("DHW"[3 - rank :])
+        raise ValueError(
+            f"{name}: {parameter} must be (N, C, {space}) or (C, {space}), got {describe(value)}"
+        )
+    shape = tuple(integer(name, parameter, n, low) for n in value)
+    elements(name, shape, 8)
+    return np.broadcast_to(np.float32(0), shape)
+
+
+def weight_stand_in(name: str, value, rank: int) -> np.ndarray:
+    if not is_sequence(value) or len(value) != rank + 2:
+        raise ValueError(f"{name}: weight_size must have {rank + 2} values, got {describe(value)}")
+    shape = tuple(integer(name, "weight_size", n, 0) for n in value)
+    elements(name, shape, 8)
+    return np.broadcast_to(np.float32(0), shape)
+
+
+def grad_output(name: str, grad, shape, what: str) -> None:
+    if grad.shape != tuple(shape):
+        raise ValueError(
+            f"{name}: grad_output must have the shape {tuple(shape)} of the output for {what}, got {grad.shape}"
+        )
+
+
 EXPLAINED = tuple(
     f"{base}{rank}d"
     for base in (

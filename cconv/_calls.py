@@ -56,10 +56,9 @@ def to_result(y, dtype, out):
 # ---------------------------------------------------------------- convolution
 
 
-def make_conv(name, rank, shape, weight_shape, dtype, params, packed=False):
-    """A ConvPlan for arrays of these shapes, computed in `dtype`."""
-    stride, padding, dilation, groups, padding_mode, algorithm = params
-    _args.algorithm(name, algorithm)
+def conv_problem(name, rank, shape, weight_shape, itemsize, params):
+    """The problem of a convolution of these shapes, the shape of its result, and the padding (before, after)."""
+    stride, padding, dilation, groups, padding_mode = params
     stride = _args.axes(name, "stride", stride, rank, 1)
     dilation = _args.axes(name, "dilation", dilation, rank, 1)
     kernel, size = weight_shape[2:], shape[-rank:]
@@ -73,7 +72,7 @@ def make_conv(name, rank, shape, weight_shape, dtype, params, packed=False):
     batched = len(shape) == rank + 2
     O = weight_shape[0]
     out_shape = ((shape[0],) if batched else ()) + (O, *out)
-    _args.elements(name, out_shape, dtype.itemsize)
+    _args.elements(name, out_shape, itemsize)
     problem = _problem.conv(
         shape[0] if batched else 1,
         groups,
@@ -87,6 +86,15 @@ def make_conv(name, rank, shape, weight_shape, dtype, params, packed=False):
         _args.three(after, 0),
         mode,
     )
+    return problem, out_shape, (before, after)
+
+
+def make_conv(name, rank, shape, weight_shape, dtype, params, packed=False):
+    """A ConvPlan for arrays of these shapes, computed in `dtype`."""
+    *params, algorithm = params
+    _args.algorithm(name, algorithm)
+    problem, out_shape, _ = conv_problem(name, rank, shape, weight_shape, dtype.itemsize, params)
+    batched = len(shape) == rank + 2
     if algorithm == "fft":
         _args.fft_serves(name, dtype)
     if 0 not in out_shape and (
@@ -107,10 +115,9 @@ def make_conv(name, rank, shape, weight_shape, dtype, params, packed=False):
     return plan
 
 
-def make_transposed(name, rank, shape, weight_shape, dtype, params, packed=False):
-    """The same for a transposed convolution: one problem a phase."""
-    stride, padding, extra, groups, dilation, algorithm = params
-    _args.algorithm(name, algorithm)
+def transposed_problem(name, rank, shape, weight_shape, itemsize, params):
+    """The same for a transposed convolution; the problem is that of its input, without padding."""
+    stride, padding, extra, groups, dilation = params
     stride = _args.axes(name, "stride", stride, rank, 1)
     dilation = _args.axes(name, "dilation", dilation, rank, 1)
     before, after = _args.pairs(name, padding, rank)
@@ -124,7 +131,7 @@ def make_transposed(name, rank, shape, weight_shape, dtype, params, packed=False
     batched = len(shape) == rank + 2
     C, O = weight_shape[0] // groups, weight_shape[1]
     out_shape = ((shape[0],) if batched else ()) + (O * groups, *out)
-    _args.elements(name, out_shape, dtype.itemsize)
+    _args.elements(name, out_shape, itemsize)
     none = (0, 0, 0)
     whole = _problem.ConvProblem(
         shape[0] if batched else 1,
@@ -139,7 +146,20 @@ def make_transposed(name, rank, shape, weight_shape, dtype, params, packed=False
         none,
         0,
     )
-    parts = _problem.transposed_phases(whole, _args.three(before, 0), _args.three(out, 1))
+    return whole, out_shape, (before, after)
+
+
+def make_transposed(name, rank, shape, weight_shape, dtype, params, packed=False):
+    """The same for a transposed convolution: one problem a phase."""
+    *params, algorithm = params
+    _args.algorithm(name, algorithm)
+    whole, out_shape, (before, _) = transposed_problem(
+        name, rank, shape, weight_shape, dtype.itemsize, params
+    )
+    parts = _problem.transposed_phases(
+        whole, _args.three(before, 0), _args.three(out_shape[-rank:], 1)
+    )
+    batched = len(shape) == rank + 2
     plan = _run.ConvPlan(
         dtype, rank, batched, out_shape, weight_shape, whole, parts, algorithm, packed
     )
@@ -292,8 +312,8 @@ def float_dtypes(dtype: np.dtype, kernel=(), stride=()) -> tuple[np.dtype, np.dt
     return result, F64 if wide else F32
 
 
-def pool_plan(name, rank, shape, dtype, geometry, modes, op, indexed=False, divide=0.0):
-    """A PoolPlan of `geometry` (kernel, stride, before, after, dilation), or of an adaptive output size."""
+def pool_problem(name, rank, shape, itemsize, geometry, modes):
+    """The problem of `geometry` (kernel, stride, before, after, dilation) or an adaptive size; the result's shape."""
     batched = len(shape) == rank + 2
     size = _args.three(shape[-rank:], 1)
     n, c = (shape[0] if batched else 1), shape[-rank - 1]
@@ -312,7 +332,14 @@ def pool_plan(name, rank, shape, dtype, geometry, modes, op, indexed=False, divi
         pads = [_args.three(v, 0) for v in (before, after)]
         problem = _problem.pool(n, c, size, *filled, *pads, ceil_mode, include_pad)
     out_shape = ((n,) if batched else ()) + (c, *out)
-    _args.elements(name, out_shape, dtype.itemsize)
+    _args.elements(name, out_shape, itemsize)
+    return problem, out_shape
+
+
+def pool_plan(name, rank, shape, dtype, geometry, modes, op, indexed=False, divide=0.0):
+    """A PoolPlan of `geometry`, as in `pool_problem`."""
+    problem, out_shape = pool_problem(name, rank, shape, dtype.itemsize, geometry, modes)
+    batched = len(shape) == rank + 2
     return _run.PoolPlan(dtype, rank, batched, out_shape, problem, op, indexed, divide)
 
 

@@ -91,18 +91,22 @@ def fold(input, output_size, kernel_size, dilation, padding, stride):
         return np.ascontiguousarray(result[(..., *crop)], dtype=dtype)
 
 
-def max_unpool(name, rank, input, indices, kernel_size, stride, padding, output_size):
-    x = _args.pool_array(name, input, rank)
-    indices = _args.indices(name, indices, x.shape)
+def unpooled_size(name, rank, shape, kernel_size, stride, padding, output_size):
     kernel, stride, before, after, _ = _args.pool_geometry(
         name, rank, kernel_size, stride, padding, 1
     )
-    _args.spatial(name, x, rank)
     default = tuple(
         (L - 1) * s - b - a + k
-        for L, s, b, a, k in zip(x.shape[-rank:], stride, before, after, kernel, strict=True)
+        for L, s, b, a, k in zip(shape[-rank:], stride, before, after, kernel, strict=True)
     )
-    size = _args.unpool_size(name, output_size, default, stride, x.shape, rank)
+    return _args.unpool_size(name, output_size, default, stride, shape, rank)
+
+
+def max_unpool(name, rank, input, indices, kernel_size, stride, padding, output_size):
+    x = _args.pool_array(name, input, rank)
+    indices = _args.indices(name, indices, x.shape)
+    _args.spatial(name, x, rank)
+    size = unpooled_size(name, rank, x.shape, kernel_size, stride, padding, output_size)
     plane = 1
     for n in size:
         plane *= n

@@ -471,7 +471,9 @@ def weight_grad_form(p: ConvProblem, lanes: int, ss: Three, sd: Three) -> tuple[
     row = p.out[2] + (p.kernel[2] - 1) * sd[2]
     flat = ss[1] == ss[2] == 1 and p.out[2] / row > p.out[2] / (up(p.out[2], lanes) * lanes)
     dots = 0.75 * (p.out[2] / row if flat else p.out[2] / (up(p.out[2], lanes) * lanes))
-    longest = max(p.C, p.kernel[0], p.kernel[1], p.kernel[2])  # an axis whose taps or channels fill tiles
+    longest = max(
+        p.C, p.kernel[0], p.kernel[1], p.kernel[2]
+    )  # an axis whose taps or channels fill tiles
     by_lanes = p.O / (up(p.O, lanes) * lanes) * (1.0 if longest > 2 else 0.5)
     return by_lanes >= dots, flat and by_lanes < dots
 
@@ -503,7 +505,11 @@ def weight_grad(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> We
     box = choose_box(p, ss, sd, lanes, wanted)
     positions = box[0] * box[1] * box[2]
     samples = max(1, min(p.N, wanted // positions)) if box == p.out else 1
-    o_block = min(p.O, max(nr, L2 // 2 // (samples * positions * itemsize) // nr * nr)) if by_lanes else p.O
+    o_block = (
+        min(p.O, max(nr, L2 // 2 // (samples * positions * itemsize) // nr * nr))
+        if by_lanes
+        else p.O
+    )
     o_block = min(p.O, up(up(p.O, up(p.O, o_block)), nr) * nr)
     width = up(o_block, nr) * nr if by_lanes else o_block * lanes  # elements of the sums of one row
     # enough rows to repay the transposed gradients, few enough that their sums stay in L2
@@ -558,7 +564,19 @@ def weight_grad(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> We
         o_block, 0, (0, 0, 0), slab_at, 0, False, workspace, "outer products" if by_lanes else "dot products",
     )  # fmt: skip
     return WeightGradPlan(
-        conv_plan, by_lanes, flat, in_place, swapped, samples, sample, chunks, c_blocks, o_blocks, run, grads_at, sums_at
+        conv_plan,
+        by_lanes,
+        flat,
+        in_place,
+        swapped,
+        samples,
+        sample,
+        chunks,
+        c_blocks,
+        o_blocks,
+        run,
+        grads_at,
+        sums_at,
     )
 
 
@@ -635,7 +653,9 @@ def pool_grad(p: PoolProblem, itemsize: int, lanes: int, maximum: bool) -> PoolG
     width, planes = p.out[2] + 2 * lanes, p.N * p.C
     if not maximum:
         rows = max(1, min(H, L1 // 2 // (itemsize * W)))
-        rows = min(H, up(rows, p.stride[1]) * p.stride[1])  # rows that one window row fills are copied
+        rows = min(
+            H, up(rows, p.stride[1]) * p.stride[1]
+        )  # rows that one window row fills are copied
         n = (W + p.before[2] - 1) // p.stride[2] + 1 + 2 * lanes
         space = width + p.kernel[2] + 2 * lanes + max(n, width) + n * (p.stride[2] + 1) + 4 * lanes
         return PoolGradPlan(rows, up(H, rows), 0, False, False, lines(space * itemsize))

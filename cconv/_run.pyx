@@ -1039,6 +1039,10 @@ def keep(key, plan):
         remember(key, plan)
 
 
+def find_plan(key):
+    return plans.get(key)
+
+
 def cached_plan(key, make):
     plan = plans.get(key)
     if plan is None:

@@ -38,7 +38,7 @@ cdef extern from "simd.h" nogil:
 
 cdef void add_rows(PoolGradJob *job, const real *y, const real *parts, Py_ssize_t iz, Py_ssize_t iy,
                    real *sums) noexcept nogil:
-    """sums = the output rows whose windows hold input row (iz, iy), each divided by its window's share along D, H, W."""
+    """sums = the output rows whose windows hold input row (iz, iy), each divided by its windows' sizes."""
     cdef PoolJob *pool = &job.pool
     cdef Py_ssize_t z, h, oz, oy, x, n = pool.out[2], d
     cdef const real *row
@@ -295,8 +295,8 @@ cdef void best_down(PoolGradJob *job, Py_ssize_t oh0, Py_ssize_t oh1, Py_ssize_t
     cdef real *p
     cdef vec b, t, lowest = set1(LOWEST), none = set_tap(-1)
     if m:
-        join(best, best + width, row, row + width, row + (kh - m) * d * 2 * width, row + (kh - m) * d * 2 * width + width,
-             (kh - m) * kw, pool.out[2])
+        p = row + (kh - m) * d * 2 * width
+        join(best, best + width, row, row + width, p, p + width, (kh - m) * kw, pool.out[2])
         return
     while x < pool.out[2]:
         b = lowest
@@ -315,7 +315,8 @@ cdef void argmax(PoolGradJob *job, Py_ssize_t item, char *space) noexcept nogil:
     """Item = (plane, block of input rows), the last fastest; with several blocks there is one depth."""
     cdef PoolJob *pool = &job.pool
     cdef Py_ssize_t plane = item // job.blocks, r0 = item % job.blocks * job.rows, width = pool.out[2] + 2 * VL
-    cdef Py_ssize_t r1 = min(r0 + job.rows, pool.size[1]), W = pool.size[2], s = pool.s[1], kh = pool.k[1], d = pool.d[1]
+    cdef Py_ssize_t r1 = min(r0 + job.rows, pool.size[1]), W = pool.size[2], s = pool.s[1], kh = pool.k[1]
+    cdef Py_ssize_t d = pool.d[1]
     cdef Py_ssize_t low = 0, high = pool.size[0] * pool.size[1] * W, od, oh, oh0, oh1, a = 0, b = pool.out[1], m, i
     cdef Py_ssize_t taps = pool.k[0] * kh * pool.k[2], count
     cdef const real *x = <const real *>pool.x + plane // pool.channels * pool.xn + plane % pool.channels * pool.xc

@@ -1,7 +1,6 @@
-# The slab: the zero-padded copy of the input rows that a box of outputs reads, shared by the kernels as inline functions.
-#
-# Columns lie de-interleaved by the stride (`phases` runs of slab[2] columns), so that every tap of every output row is a
-# contiguous run. Padding modes live here and nowhere else.
+# The slab: the zero-padded copy of the input rows that a box of outputs reads, shared by the kernels as inline
+# functions. Columns lie de-interleaved by the stride (`phases` runs of slab[2] columns), so that every tap of every
+# output row is a contiguous run. Padding modes live here and nowhere else.
 from libc.string cimport memset
 
 from cconv.kernels.job cimport ConvJob
@@ -9,7 +8,7 @@ from cconv.kernels.tile cimport VL, copy_run, load, load2, real, set1, source, s
 
 
 cdef inline void fill_phase(ConvJob *job, real *to, const real *x, Py_ssize_t at, Py_ssize_t a, Py_ssize_t b,
-                     Py_ssize_t n) noexcept nogil:
+                            Py_ssize_t n) noexcept nogil:
     """One phase of one slab row: to[j] is column at + j*hop of the input, which holds those of a <= j < b."""
     cdef Py_ssize_t j, i, hop = job.phases * job.step[2]
     for j in range(a):
@@ -75,7 +74,7 @@ cdef inline void fill_row(real *to, const real *x, Py_ssize_t a, Py_ssize_t b, P
 
 
 cdef inline void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t *start,
-                    Py_ssize_t *extent) noexcept nogil:
+                           Py_ssize_t *extent) noexcept nogil:
     """Copies channels c0..c1 of the rows that the box at `start` of `extent` positions reads."""
     cdef Py_ssize_t c, z, y, iz, iy, r, at, a, b, hop = job.phases * job.step[2], L = job.size[2], n = job.slab[2]
     cdef Py_ssize_t nz = (extent[0] - 1) * job.ss[0] + (job.k[0] - 1) * job.sd[0] + 1

@@ -393,7 +393,8 @@ cdef void dot_box(const real *slab, const Py_ssize_t *runs, Py_ssize_t count, Py
                   const Py_ssize_t *off, Py_ssize_t K, const real *grads, Py_ssize_t g_step, Py_ssize_t O,
                   real *sums) noexcept nogil:
     # accumulators of a tile: 24 where there are 32 registers, else 12
-    cdef Py_ssize_t most = 4 if MR > 6 else 3, parts = (O + most - 1) // most, part, o, m, wide, k, t, t0, t1, ld = K * VL
+    cdef Py_ssize_t most = 4 if MR > 6 else 3, parts = (O + most - 1) // most, part, o, m, wide, k, t, t0, t1
+    cdef Py_ssize_t ld = K * VL
     cdef real *to
     cdef const real *g
     for part in range(parts):
@@ -414,7 +415,8 @@ cdef void dot_box(const real *slab, const Py_ssize_t *runs, Py_ssize_t count, Py
 
 # ---------------------------------------------------------------- taps
 
-cdef real tap_sum(ConvJob *conv, const real *x, const real *y, Py_ssize_t z0, Py_ssize_t y0, Py_ssize_t x0) noexcept nogil:
+cdef real tap_sum(ConvJob *conv, const real *x, const real *y, Py_ssize_t z0, Py_ssize_t y0,
+                  Py_ssize_t x0) noexcept nogil:
     """One weight of one sample straight from the input; the taps stand at padded position (z0, y0, x0)."""
     cdef Py_ssize_t z, row, j, iz, iy, ix
     cdef real total = 0
