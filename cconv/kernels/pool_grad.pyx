@@ -192,21 +192,43 @@ cdef inline bint same_outputs(PoolGradJob *job, Py_ssize_t iy) noexcept nogil:
 
 # ---------------------------------------------------------------- argmax
 
+cdef inline void best_few(const int k, real *best, real *taps, const real *spread, const Py_ssize_t *at,
+                          Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t ow = 0
+    cdef int i
+    cdef vec b, t
+    while ow < n:
+        b = set1(LOWEST)
+        t = set_tap(-1)
+        for i in range(k):
+            max_tap(&b, &t, load(spread + at[i] + ow), <ireal>i)
+        store(best + ow, b)
+        store(taps + ow, t)
+        ow += VL
+
+
 cdef void best_across(PoolJob *pool, real *best, real *taps, const real *x, real *spread, real *numbers) noexcept nogil:
     """The maximum of each window of one input row, with the number of its tap: -1 if none is above the lowest."""
     cdef Py_ssize_t s = pool.s[2], d = pool.d[2], k = pool.k[2], n = pool.out[2] + ((k - 1) * d) // s + 1, ow = 0, i, m
     cdef Py_ssize_t length
+    cdef Py_ssize_t at[64]
     cdef vec b, t, lowest = set1(LOWEST), none = set_tap(-1)
     spread_row(pool, spread, x, n, LOWEST)
     if not pool.doubled[2]:
-        while ow < pool.out[2]:
-            b = lowest
-            t = none
-            for i in range(k):
-                max_tap(&b, &t, load(spread + i * d % s * n + i * d // s + ow), <ireal>i)
-            store(best + ow, b)
-            store(taps + ow, t)
-            ow += VL
+        for i in range(min(k, <Py_ssize_t>64)):
+            at[i] = i * d % s * n + i * d // s
+        if k == 2: best_few(2, best, taps, spread, at, pool.out[2])
+        elif k == 3: best_few(3, best, taps, spread, at, pool.out[2])
+        elif k == 5: best_few(5, best, taps, spread, at, pool.out[2])
+        else:
+            while ow < pool.out[2]:
+                b = lowest
+                t = none
+                for i in range(k):
+                    max_tap(&b, &t, load(spread + (at[i] if i < 64 else i * d % s * n + i * d // s) + ow), <ireal>i)
+                store(best + ow, b)
+                store(taps + ow, t)
+                ow += VL
         return
     # stride 1 by doubling: the maximum over m taps from each column, and its number among them
     length = n
@@ -239,12 +261,34 @@ cdef inline void join(real *best, real *taps, const real *a, const real *at, con
         x += VL
 
 
+cdef bint all_found(const ireal *taps, Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t i
+    cdef ireal signs = 0
+    for i in range(n):
+        signs = signs | taps[i]
+    return signs >= 0
+
+
+cdef void put_found(real *gx, const real *y, const ireal *taps, const Py_ssize_t *offset, Py_ssize_t n,
+                    Py_ssize_t s) noexcept nogil:
+    """The common row: every output has its maximum, and all of the plane is this item's."""
+    cdef Py_ssize_t i
+    cdef real *to
+    for i in range(n):
+        to = gx + offset[taps[i]]
+        to[0] = to[0] + y[i]
+        gx += s
+
+
 cdef void put_row(PoolGradJob *job, Py_ssize_t od, Py_ssize_t oh, const real *y, const real *taps,
                   const Py_ssize_t *offset, real *gx, Py_ssize_t low, Py_ssize_t high) noexcept nogil:
     """Adds the gradients of one output row at the positions of their taps, of which those from low to high count."""
     cdef PoolJob *pool = &job.pool
     cdef Py_ssize_t ow, tap, at, W = pool.size[2], s = pool.s[2], kw = pool.k[2], kh = pool.k[1]
     cdef Py_ssize_t base = ((od * pool.s[0] - pool.p[0]) * pool.size[1] + oh * pool.s[1] - pool.p[1]) * W - pool.p[2]
+    if offset != NULL and job.blocks == 1 and pool.ys[2] == 1 and all_found(<const ireal *>taps, pool.out[2]):
+        put_found(gx + base, y, <const ireal *>taps, offset, pool.out[2], s)
+        return
     for ow in range(pool.out[2]):
         tap = (<const ireal *>taps)[ow]
         if tap >= 0 and offset != NULL:
@@ -285,6 +329,21 @@ cdef void best_rows(PoolGradJob *job, const real *x, Py_ssize_t od, Py_ssize_t o
             to += 2 * width
 
 
+cdef inline void down_few(const int k, real *best, const real *row, Py_ssize_t step, Py_ssize_t width, Py_ssize_t kw,
+                          Py_ssize_t n) noexcept nogil:
+    cdef Py_ssize_t x = 0
+    cdef int r
+    cdef vec b, t
+    while x < n:
+        b = set1(LOWEST)
+        t = set_tap(-1)
+        for r in range(k):
+            max_pair(&b, &t, load(row + r * step + x), load(row + r * step + width + x), <ireal>(r * kw))
+        store(best + x, b)
+        store(best + width + x, t)
+        x += VL
+
+
 cdef void best_down(PoolGradJob *job, Py_ssize_t oh0, Py_ssize_t oh1, Py_ssize_t oh, Py_ssize_t m, real *kept,
                     real *best) noexcept nogil:
     """The tap numbers of output row oh, left in best[width:]; with m, kept rows are maxima over m rows."""
@@ -297,6 +356,12 @@ cdef void best_down(PoolGradJob *job, Py_ssize_t oh0, Py_ssize_t oh1, Py_ssize_t
     if m:
         p = row + (kh - m) * d * 2 * width
         join(best, best + width, row, row + width, p, p + width, (kh - m) * kw, pool.out[2])
+        return
+    if pool.k[0] == 1 and kh == 2:
+        down_few(2, best, row, 2 * d * width, width, kw, pool.out[2])
+        return
+    if pool.k[0] == 1 and kh == 3:
+        down_few(3, best, row, 2 * d * width, width, kw, pool.out[2])
         return
     while x < pool.out[2]:
         b = lowest
