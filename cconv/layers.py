@@ -2,6 +2,9 @@
 Layers with ``torch.nn``'s constructors: they hold parameters and weights, and call the functions.
 
 ``layer(x)`` is ``layer.forward(x)``. Weights are plain arrays: ``layer.weight``, ``layer.bias`` (or None).
+``layer.backward(grad_output)`` returns the gradient by the input of the last forward call, and leaves those by the
+weights in ``layer.weight_grad`` and ``layer.bias_grad`` (each call overwrites them). A layer keeps a reference to its
+last input for that, not a copy: who changes it in place, changes the gradients.
 They start as torch's do, Kaiming uniform: from ``(-b, b)`` with ``b = 1 / sqrt(fan_in)`` and
 ``fan_in = weight.shape[1] * prod(kernel)``.
 Each kind is written once; the classes for 1, 2 and 3 axes differ in `rank` only.
@@ -14,7 +17,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from . import _args, functional
+from . import _args, functional, grad
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -66,12 +69,39 @@ class Layer:
 
     rank: int
     _names: tuple[str, ...] = ()  # array attributes of the state
+    _saved: Any  # what backward needs of the last forward call
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
         return self.forward(*args, **kwargs)
 
     def forward(self, *args: Any, **kwargs: Any) -> Any:
         raise NotImplementedError
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        """The gradient by the input of the last forward call, for this gradient of its output.
+
+        Raises
+        ------
+        RuntimeError
+            If there was no forward call.
+        TypeError, ValueError
+            If `grad_output` has not the output's shape, or is not of real floating-point numbers.
+        """
+        raise NotImplementedError
+
+    def _gradient(self, base: str, of: str = "input") -> Any:
+        return getattr(grad, f"{base}{self.rank}d_{of}")
+
+    def _last(self) -> Any:
+        try:
+            return self._saved
+        except AttributeError:
+            raise RuntimeError(
+                f"{type(self).__name__}.backward: there was no forward call to go back through"
+            ) from None
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in self.__dict__.items() if name != "_saved"}
 
     def extra_repr(self) -> str:
         return ""
@@ -124,9 +154,16 @@ class _Conv(Layer):
     _names = ("weight", "bias")
     weight: Array
     bias: Array | None
+    weight_grad: Array | None = None
+    bias_grad: Array | None = None
     stride: Size
     padding: Pads | str
     padding_mode: str
+
+    def _keep(self, weight_grad: Array, bias_grad: Array | None) -> None:
+        self.weight_grad = weight_grad.astype(self.weight.dtype, copy=False)
+        if bias_grad is not None and self.bias is not None:
+            self.bias_grad = bias_grad.astype(self.bias.dtype, copy=False)
 
     def _setup(
         self,
@@ -223,6 +260,7 @@ class _ConvNd(_Conv):
         )  # fmt: skip
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
+        self._saved = input
         result: Array = self._function("conv")(
             input,
             self.weight,
@@ -233,6 +271,23 @@ class _ConvNd(_Conv):
             self.groups,
             padding_mode=self.padding_mode,
             out=out,
+        )
+        return result
+
+    def backward(self, grad_output: ArrayLike, *, needs_input_grad: bool = True) -> Array | None:  # type: ignore[override]
+        """As `Layer.backward`; without `needs_input_grad` (a first layer's is of no use) returns None."""
+        input = self._last()
+        options = (self.stride, self.padding, self.dilation, self.groups)
+        mode = {"padding_mode": self.padding_mode}
+        weight_grad = self._gradient("conv", "weight")(
+            input, self.weight.shape, grad_output, *options, **mode
+        )
+        has_bias = self.bias is not None
+        self._keep(weight_grad, self._gradient("conv", "bias")(grad_output) if has_bias else None)
+        if not needs_input_grad:
+            return None
+        result: Array = self._gradient("conv")(
+            np.shape(input), self.weight, grad_output, *options, **mode
         )
         return result
 
@@ -319,6 +374,7 @@ class _ConvTransposeNd(_Conv):
                 self.padding,
                 self.dilation,
             )
+        self._saved = input, extra
         result: Array = self._function("conv_transpose")(
             input,
             self.weight,
@@ -330,6 +386,21 @@ class _ConvTransposeNd(_Conv):
             self.dilation,
             out=out,
         )
+        return result
+
+    def backward(self, grad_output: ArrayLike, *, needs_input_grad: bool = True) -> Array | None:  # type: ignore[override]
+        """As `Layer.backward`; without `needs_input_grad` (a first layer's is of no use) returns None."""
+        input, extra = self._last()
+        options = (self.stride, self.padding, extra, self.groups, self.dilation)
+        base = "conv_transpose"
+        weight_grad = self._gradient(base, "weight")(
+            input, self.weight.shape, grad_output, *options
+        )
+        has_bias = self.bias is not None
+        self._keep(weight_grad, self._gradient(base, "bias")(grad_output) if has_bias else None)
+        if not needs_input_grad:
+            return None
+        result: Array = self._gradient(base)(np.shape(input), self.weight, grad_output, *options)
         return result
 
     def prepack(self) -> Prepacked:
@@ -393,6 +464,7 @@ class _MaxPoolNd(_Window):
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Any:
+        self._saved = input
         return self._function("max_pool")(
             input,
             self.kernel_size,
@@ -403,6 +475,11 @@ class _MaxPoolNd(_Window):
             self.return_indices,
             out=out,
         )
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
+        result: Array = self._gradient("max_pool")(self._last(), grad_output, *window)
+        return result
 
 
 class _AvgPoolNd(_Window):
@@ -446,6 +523,21 @@ class _AvgPoolNd(_Window):
             dilation=self.dilation,
             out=out,
         )
+        self._saved = np.shape(input)
+        return result
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        result: Array = self._gradient("avg_pool")(
+            self._last(),
+            grad_output,
+            self.kernel_size,
+            self.stride,
+            self.padding,
+            self.ceil_mode,
+            self.count_include_pad,
+            self.divisor_override,
+            dilation=self.dilation,
+        )
         return result
 
 
@@ -475,9 +567,15 @@ class _LPPoolNd(_Window):
         self.ceil_mode = ceil_mode
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
+        self._saved = input
         result: Array = self._function("lp_pool")(
             input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode, out=out
         )
+        return result
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        window = (self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
+        result: Array = self._gradient("lp_pool")(self._last(), grad_output, *window)
         return result
 
 
@@ -499,6 +597,13 @@ class _AdaptiveNd(Layer):
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         result: Array = self._function("adaptive_avg_pool")(input, self.output_size, out=out)
+        self._saved = np.shape(input)
+        return result
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        result: Array = self._gradient("adaptive_avg_pool")(
+            self._last(), grad_output, self.output_size
+        )
         return result
 
     def extra_repr(self) -> str:
@@ -513,9 +618,16 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         self.return_indices = return_indices
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Any:
+        self._saved = input
         return self._function("adaptive_max_pool")(
             input, self.output_size, self.return_indices, out=out
         )
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        result: Array = self._gradient("adaptive_max_pool")(
+            self._last(), grad_output, self.output_size
+        )
+        return result
 
 
 class _MaxUnpoolNd(_Window):
@@ -541,8 +653,16 @@ class _MaxUnpoolNd(_Window):
     def forward(
         self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
     ) -> Array:
+        self._saved = indices, output_size
         result: Array = self._function("max_unpool")(
             input, indices, self.kernel_size, self.stride, self.padding, output_size
+        )
+        return result
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        indices, output_size = self._last()
+        result: Array = self._gradient("max_unpool")(
+            indices, grad_output, self.kernel_size, self.stride, self.padding, output_size
         )
         return result
 
@@ -566,7 +686,16 @@ class Unfold(Layer):
         self.padding, self.stride = padding, stride
 
     def forward(self, input: ArrayLike) -> Array:
-        return functional.unfold(input, self.kernel_size, self.dilation, self.padding, self.stride)
+        columns = functional.unfold(
+            input, self.kernel_size, self.dilation, self.padding, self.stride
+        )
+        self._saved = np.shape(input)[columns.ndim - 1 :]
+        return columns
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        return functional.fold(
+            grad_output, self._last(), self.kernel_size, self.dilation, self.padding, self.stride
+        )
 
     def extra_repr(self) -> str:
         return (
@@ -601,6 +730,11 @@ class Fold(Unfold):
     def forward(self, input: ArrayLike) -> Array:
         return functional.fold(
             input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride
+        )
+
+    def backward(self, grad_output: ArrayLike) -> Array:
+        return functional.unfold(
+            grad_output, self.kernel_size, self.dilation, self.padding, self.stride
         )
 
     def extra_repr(self) -> str:

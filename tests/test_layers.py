@@ -146,3 +146,82 @@ def test_load_state_dict_refuses():
         with pytest.raises((KeyError, ValueError, TypeError), match=word):
             layer.load_state_dict(bad)
         assert all(np.array_equal(before[n], a) for n, a in layer.state_dict().items())
+
+
+def backward(ours, theirs, *inputs):
+    """The gradients of both by their first input and their weights, for a random gradient of the output."""
+    first = tensor(inputs[0]).requires_grad_(True)
+    result = ours(*inputs)
+    expected = theirs(first, *(tensor(a) for a in inputs[1:]))
+    result, expected = (r[0] if isinstance(r, tuple) else r for r in (result, expected))
+    gy = np.random.default_rng(1).standard_normal(result.shape).astype(result.dtype)
+    expected.backward(tensor(gy))
+    np.testing.assert_allclose(ours.backward(gy), first.grad.numpy(), rtol=1e-3, atol=1e-4)
+    for name, parameter in theirs.named_parameters():
+        found = getattr(ours, f"{name}_grad")
+        assert found.dtype == getattr(ours, name).dtype
+        np.testing.assert_allclose(found, parameter.grad.numpy(), rtol=1e-3, atol=1e-4)
+
+
+@pytest.mark.parametrize(
+    ("kind", "args", "options"),
+    [("Conv", *c) for c in CONV] + [("ConvTranspose", *c) for c in TRANSPOSED],
+)
+@pytest.mark.parametrize("rank", (1, 2, 3))
+def test_convolution_backward(rank, kind, args, options):
+    ours = getattr(cconv, f"{kind}{rank}d")(*args, **options, rng=3)
+    theirs = getattr(torch.nn, f"{kind}{rank}d")(*args, **options)
+    ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
+    x = np.random.default_rng(0).standard_normal((2, 4, *range(9, 9 + rank))).astype(np.float32)
+    backward(ours, theirs, x)
+    weight_grad = ours.weight_grad
+    gy = np.ones(ours(x).shape, np.float32)
+    assert ours.backward(gy, needs_input_grad=False) is None
+    assert ours.weight_grad is not weight_grad
+
+
+@pytest.mark.parametrize(("kind", "args", "options"), POOLS)
+@pytest.mark.parametrize("rank", (1, 2, 3))
+def test_pool_backward(rank, kind, args, options):
+    ours = getattr(cconv, f"{kind}{rank}d")(*args, **options)
+    theirs = getattr(torch.nn, f"{kind}{rank}d")(*args, **options)
+    x = np.random.default_rng(0).random((2, 3, *range(9, 9 + rank))).astype(np.float32)
+    backward(ours, theirs, x)
+
+
+def test_unpool_unfold_and_fold_backward():
+    x = np.random.default_rng(0).standard_normal((2, 3, 8, 10)).astype(np.float32)
+    values, indices = cconv.max_pool2d(x, 2, return_indices=True)
+    backward(cconv.MaxUnpool2d(2), torch.nn.MaxUnpool2d(2), values, indices)
+    backward(cconv.Unfold((3, 2), 1, 1, 2), torch.nn.Unfold((3, 2), 1, 1, 2), x)
+    columns = cconv.unfold(x, (3, 2), 1, 1, 2)
+    args = ((8, 10), (3, 2), 1, 1, 2)
+    backward(cconv.Fold(*args), torch.nn.Fold(*args), columns)
+    line = cconv.Unfold((3,))
+    assert line.backward(line(x[0])).shape == x[0].shape
+
+
+def test_transposed_output_size_backward():
+    x = np.random.default_rng(0).standard_normal((1, 4, 5, 6)).astype(np.float32)
+    ours, theirs = cconv.ConvTranspose2d(4, 3, 3, 2), torch.nn.ConvTranspose2d(4, 3, 3, 2)
+    ours.load_state_dict({name: value.numpy() for name, value in theirs.state_dict().items()})
+    first = tensor(x).requires_grad_(True)
+    expected = theirs(first, output_size=(12, 14))
+    gy = np.ones(ours(x, (12, 14)).shape, np.float32)
+    expected.backward(tensor(gy))
+    np.testing.assert_allclose(ours.backward(gy), first.grad.numpy(), rtol=1e-3, atol=1e-4)
+
+
+def test_backward_needs_a_forward_call():
+    import pickle
+
+    layer = cconv.Conv2d(1, 1, 3)
+    with pytest.raises(RuntimeError, match="Conv2d.backward"):
+        layer.backward(np.ones((1, 1, 1, 1), np.float32))
+    layer(np.ones((1, 1, 3, 3), np.float32))
+    with pytest.raises(ValueError, match="grad_output"):
+        layer.backward(np.ones((1, 1, 2, 2), np.float32))
+    # the input is not part of the layer
+    assert len(pickle.dumps(layer)) < 2000
+    with pytest.raises(RuntimeError):
+        pickle.loads(pickle.dumps(layer)).backward(np.ones((1, 1, 1, 1), np.float32))
