@@ -1,4 +1,4 @@
-"""The command line: `python -m cconv demo [IMAGE]` and `python -m cconv info`.
+"""The command line: `python -m cconv demo [IMAGE]`, `python -m cconv train` and `python -m cconv info`.
 
 Whatever the user can put right is one line on stderr and exit code 2.
 """
@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import argparse
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NoReturn
 
 import cconv
@@ -20,11 +20,37 @@ class Parser(argparse.ArgumentParser):
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
 
 
+def number(low: int) -> Callable[[str], int]:
+    """Return an argparse type: an int from `low` on."""
+
+    def convert(text: str) -> int:
+        try:
+            value = int(text)
+        except ValueError:
+            value = -1
+        if not low <= value < 2**62:
+            raise argparse.ArgumentTypeError(f"must be an int from {low} on, got {text!r}")
+        return value
+
+    return convert
+
+
+def rate(text: str) -> float:
+    """A positive, finite float, as an argparse type."""
+    try:
+        value = float(text)
+    except ValueError:
+        value = -1.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"must be a positive number, got {text!r}")
+    return value
+
+
 def parser() -> Parser:
-    """Return the parser of both commands."""
+    """Return the parser of all commands."""
     top = Parser(prog="python -m cconv", description="Convolution and pooling for NumPy arrays.")
     top.add_argument("--version", action="version", version=f"cconv {cconv.__version__}")
-    commands = top.add_subparsers(dest="command", metavar="{demo,info}", required=True)
+    commands = top.add_subparsers(dest="command", metavar="{demo,train,info}", required=True)
     demo = commands.add_parser(
         "demo",
         help="filters, pooling and a small network on a photograph; writes one PNG",
@@ -34,6 +60,37 @@ def parser() -> Parser:
     demo.add_argument("image", nargs="?", help="any image file (default: a picture of matplotlib)")
     demo.add_argument(
         "-o", "--output", default="cconv-demo.png", help="the PNG to write (default: %(default)s)"
+    )
+    train = commands.add_parser(
+        "train",
+        help="a small LeNet learns handwritten digits; writes its weights and one PNG",
+        description="Trains conv, max pool, conv, average pool and linear layers on scikit-learn's 1,797 "
+        "digits, prints loss and held-out accuracy by epoch, and writes the weights and a picture of "
+        "what was learned. Ctrl-C lets a step end, saves, and exits with code 130.",
+    )
+    train.add_argument("--epochs", type=number(1), default=60, help="default: %(default)s")
+    train.add_argument(
+        "--batch", type=number(1), default=16, help="images of a step (default: %(default)s)"
+    )
+    train.add_argument(
+        "--rate",
+        type=rate,
+        default=0.005,
+        help="Adam's at first; 5 %% less each epoch (default: %(default)s)",
+    )
+    train.add_argument(
+        "--seed", type=number(0), default=0, help="of weights and order (default: %(default)s)"
+    )
+    train.add_argument(
+        "--weights",
+        default="cconv-digits.npz",
+        help="the .npz or .safetensors file to write (default: %(default)s)",
+    )
+    train.add_argument(
+        "--resume", metavar="FILE", help="go on from such a file, with its batch, rate and seed"
+    )
+    train.add_argument(
+        "-o", "--output", default="cconv-train.png", help="the PNG to write (default: %(default)s)"
     )
     commands.add_parser(
         "info",
@@ -79,6 +136,22 @@ def main(argv: Sequence[str] | None = None) -> int:
     if options.command == "info":
         print(info())
         return 0
+    if options.command == "train":
+        from . import _train
+
+        try:
+            return _train.run(
+                options.epochs,
+                options.batch,
+                options.rate,
+                options.seed,
+                options.weights,
+                options.output,
+                options.resume,
+            )
+        except _train.TrainError as error:
+            print(f"python -m cconv train: {error}", file=sys.stderr)
+            return 2
     from . import _demo  # its imports are not needed for `info`
 
     try:

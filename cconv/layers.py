@@ -13,7 +13,7 @@ Each kind is written once; the classes for 1, 2 and 3 axes differ in `rank` only
 from __future__ import annotations
 
 from math import prod, sqrt
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
@@ -152,6 +152,7 @@ class _Conv(Layer):
     """Weights, their initialisation and the repr of both kinds of convolution."""
 
     _names = ("weight", "bias")
+    _base: str
     weight: Array
     bias: Array | None
     weight_grad: Array | None = None
@@ -160,10 +161,28 @@ class _Conv(Layer):
     padding: Pads | str
     padding_mode: str
 
-    def _keep(self, weight_grad: Array, bias_grad: Array | None) -> None:
+    @overload
+    def backward(
+        self, grad_output: ArrayLike, *, needs_input_grad: Literal[True] = ...
+    ) -> Array: ...
+    @overload
+    def backward(self, grad_output: ArrayLike, *, needs_input_grad: Literal[False]) -> None: ...
+    def backward(self, grad_output: ArrayLike, *, needs_input_grad: bool = True) -> Array | None:
+        """As `Layer.backward`; without `needs_input_grad` (a first layer's is of no use) returns None."""
+        input, options, named = self._last()
+        weight_grad = self._gradient(self._base, "weight")(
+            input, self.weight.shape, grad_output, *options, **named
+        )
         self.weight_grad = weight_grad.astype(self.weight.dtype, copy=False)
-        if bias_grad is not None and self.bias is not None:
+        if self.bias is not None:
+            bias_grad = self._gradient(self._base, "bias")(grad_output)
             self.bias_grad = bias_grad.astype(self.bias.dtype, copy=False)
+        if not needs_input_grad:
+            return None
+        result: Array = self._gradient(self._base)(
+            np.shape(input), self.weight, grad_output, *options, **named
+        )
+        return result
 
     def _setup(
         self,
@@ -237,6 +256,8 @@ class _ConvNd(_Conv):
     (1, 64, 28, 28)
     """
 
+    _base = "conv"
+
     def __init__(
         self,
         in_channels: int,
@@ -260,34 +281,11 @@ class _ConvNd(_Conv):
         )  # fmt: skip
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
-        self._saved = input
-        result: Array = self._function("conv")(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            self.dilation,
-            self.groups,
-            padding_mode=self.padding_mode,
-            out=out,
-        )
-        return result
-
-    def backward(self, grad_output: ArrayLike, *, needs_input_grad: bool = True) -> Array | None:  # type: ignore[override]
-        """As `Layer.backward`; without `needs_input_grad` (a first layer's is of no use) returns None."""
-        input = self._last()
         options = (self.stride, self.padding, self.dilation, self.groups)
-        mode = {"padding_mode": self.padding_mode}
-        weight_grad = self._gradient("conv", "weight")(
-            input, self.weight.shape, grad_output, *options, **mode
-        )
-        has_bias = self.bias is not None
-        self._keep(weight_grad, self._gradient("conv", "bias")(grad_output) if has_bias else None)
-        if not needs_input_grad:
-            return None
-        result: Array = self._gradient("conv")(
-            np.shape(input), self.weight, grad_output, *options, **mode
+        named = {"padding_mode": self.padding_mode}
+        self._saved = input, options, named
+        result: Array = self._function("conv")(
+            input, self.weight, self.bias, *options, **named, out=out
         )
         return result
 
@@ -329,6 +327,8 @@ class _ConvTransposeNd(_Conv):
     >>> layer(np.zeros((1, 16, 7, 7), np.float32)).shape
     (1, 8, 14, 14)
     """
+
+    _base = "conv_transpose"
 
     def __init__(
         self,
@@ -374,33 +374,11 @@ class _ConvTransposeNd(_Conv):
                 self.padding,
                 self.dilation,
             )
-        self._saved = input, extra
-        result: Array = self._function("conv_transpose")(
-            input,
-            self.weight,
-            self.bias,
-            self.stride,
-            self.padding,
-            extra,
-            self.groups,
-            self.dilation,
-            out=out,
-        )
-        return result
-
-    def backward(self, grad_output: ArrayLike, *, needs_input_grad: bool = True) -> Array | None:  # type: ignore[override]
-        """As `Layer.backward`; without `needs_input_grad` (a first layer's is of no use) returns None."""
-        input, extra = self._last()
         options = (self.stride, self.padding, extra, self.groups, self.dilation)
-        base = "conv_transpose"
-        weight_grad = self._gradient(base, "weight")(
-            input, self.weight.shape, grad_output, *options
+        self._saved = input, options, {}
+        result: Array = self._function("conv_transpose")(
+            input, self.weight, self.bias, *options, out=out
         )
-        has_bias = self.bias is not None
-        self._keep(weight_grad, self._gradient(base, "bias")(grad_output) if has_bias else None)
-        if not needs_input_grad:
-            return None
-        result: Array = self._gradient(base)(np.shape(input), self.weight, grad_output, *options)
         return result
 
     def prepack(self) -> Prepacked:
