@@ -85,22 +85,32 @@ class ConvInput:
         parts = _problem.transposed_phases(whole, at, _args.three(size, 1))
         shape = (*x.shape[:-rank], *size)
         plan = _run.ConvPlan(
-            inner, rank, x.ndim == rank + 2, shape, weight.shape, whole, parts, "auto", False
+            inner, rank, x.ndim == rank + 2, shape, weight.shape, whole, parts, "auto", p.N
         )
-        arrays = as_kind(grad, inner), as_kind(weight, inner)
         if p.mode:
-            y = _calls.run_conv(plan, *arrays, None, None)
+            y = run_packed(plan, grad, weight, inner, None)
             y = fold_padding(y, x.shape[-rank:], before, after, mode)
         else:
-
-            def call(input_size, weight, grad, *rest):
-                if not weight.flags.c_contiguous:
-                    return None
-                return plan.run(grad, plan.split_weight(weight), None, None, False)
-
-            ready(key, (weight, grad), inner, call)
-            y = _calls.run_conv(plan, *arrays, None, out if inner == dtype else None)
+            ready(key, (weight, grad), inner, packed_call(plan))
+            y = run_packed(plan, grad, weight, inner, out if inner == dtype else None)
         return to_result(y, dtype, out)
+
+
+def run_packed(plan, x, weight, inner, out):
+    """A convolution whose weights are packed first, which pays since they have to be reordered anyway."""
+    parts = plan.pack(np.ascontiguousarray(as_kind(weight, inner)))
+    return _calls.run_parts(plan, as_kind(x, inner), parts, None, out, True)
+
+
+def packed_call(plan):
+    """The same for a later call with these shapes and dtypes; None where the weights must be copied first."""
+
+    def call(input_size, weight, grad, *rest):
+        if not weight.flags.c_contiguous:
+            return None
+        return plan.run(grad, plan.pack(weight), None, None, True)
+
+    return call
 
 
 def run_weight(plan, x, grad, dtype, inner, out):
@@ -153,22 +163,10 @@ class TransposedInput:
         )
         _args.output(name, out, dtype, x.shape)
         plan = _run.ConvPlan(
-            inner, rank, x.ndim == rank + 2, x.shape, weight.shape, p, None, "auto", False
+            inner, rank, x.ndim == rank + 2, x.shape, weight.shape, p, None, "auto", p.N
         )
-
-        def call(input_size, weight, grad, *rest):
-            if not weight.flags.c_contiguous:
-                return None
-            return plan.run(grad, plan.split_weight(weight), None, None, False)
-
-        ready(key, (weight, grad), inner, call)
-        y = _calls.run_conv(
-            plan,
-            as_kind(grad, inner),
-            as_kind(weight, inner),
-            None,
-            out if inner == dtype else None,
-        )
+        ready(key, (weight, grad), inner, packed_call(plan))
+        y = run_packed(plan, grad, weight, inner, out if inner == dtype else None)
         return to_result(y, dtype, out)
 
 

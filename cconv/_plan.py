@@ -164,7 +164,7 @@ def winograd_weights(terms: int, channels: int, tile: int, high: int) -> int:
     return winograd_positions(tile, high) * (up(terms * channels, 16) | 1) * 16
 
 
-def winograd_fits(p: ConvProblem, tile: int, itemsize: int, packed: bool) -> bool:
+def winograd_fits(p: ConvProblem, tile: int, itemsize: int, packed: int) -> bool:
     """Whether the Winograd kernel can compute this at all, with the promised error and memory."""
     terms = p.C * p.kernel[0]
     return (
@@ -176,7 +176,7 @@ def winograd_fits(p: ConvProblem, tile: int, itemsize: int, packed: bool) -> boo
         and (tile == 4 or terms >= WINOGRAD_TERMS)
         and 36 * 32 * itemsize * (terms + p.O) <= WINOGRAD_MOST
         and (
-            packed
+            packed is True
             or itemsize * p.G * winograd_weights(terms, p.O, tile, p.kernel[1]) <= WINOGRAD_MOST
         )
     )
@@ -188,7 +188,7 @@ def weight_cycles(elements: int, itemsize: int, reads: int) -> float:
     return size * reads / (8 if size > L2 else 32)
 
 
-def winograd_cycles(p: ConvProblem, tile: int, itemsize: int, lanes: int, packed: bool) -> float:
+def winograd_cycles(p: ConvProblem, tile: int, itemsize: int, lanes: int, packed: int) -> float:
     """Cycles of one sample, roughly: 2 vectors of multiply-adds a cycle; transforms as measured."""
     m, terms = tile - 2, p.C * p.kernel[0]
     high, positions = m if p.kernel[1] == 3 else 1, winograd_positions(tile, p.kernel[1])
@@ -196,8 +196,8 @@ def winograd_cycles(p: ConvProblem, tile: int, itemsize: int, lanes: int, packed
     plan = winograd(p._replace(N=1), tile, itemsize, lanes)
     cost = vectors * (positions * terms * p.O / 2 + 10 * positions * (terms + p.O))
     cost += weight_cycles(winograd_weights(terms, p.O, tile, p.kernel[1]), itemsize, plan.boxes[0])
-    if not packed:
-        cost += (8 + 0.7 * positions) * terms * p.O * itemsize / 4
+    if packed is not True:
+        cost += (8 + 0.7 * positions) * terms * p.O * itemsize / 4 / max(1, packed)
     return cost
 
 
@@ -209,7 +209,7 @@ def direct_cycles(p: ConvProblem, itemsize: int, lanes: int) -> float:
     return cost + weight_cycles(taps * terms * p.O, itemsize, up(vectors, 48))
 
 
-def winograd_tile(p: ConvProblem, itemsize: int, lanes: int, packed: bool, forced: bool) -> int:
+def winograd_tile(p: ConvProblem, itemsize: int, lanes: int, packed: int, forced: bool) -> int:
     """The tile that is fastest by the cost model: 6 for F(4), 4 for F(2), 0 where direct convolution is."""
     best, tile = (float("inf") if forced else 0.9 * direct_cycles(p, itemsize, lanes)), 0
     if not forced and p.O <= ROWS_CHANNELS:
@@ -314,9 +314,13 @@ def fft_pays(p: ConvProblem, itemsize: int, lanes: int) -> bool:
 
 
 def choose(
-    p: ConvProblem, itemsize: int, lanes: int, tile_rows: int, algorithm: str, packed: bool
+    p: ConvProblem, itemsize: int, lanes: int, tile_rows: int, algorithm: str, packed: int
 ) -> ConvPlan:
-    """The plan of a convolution for an algorithm: "direct", "winograd", or "auto"."""
+    """The plan of a convolution for an algorithm: "direct", "winograd", or "auto".
+
+    `packed`: True where the weights are packed once for many calls; else how many samples of a call share that work
+    (False, or 1, where a sample has to have the same bits alone).
+    """
     if algorithm != "direct" and p.kernel[2] == 3:
         tile = winograd_tile(p, itemsize, lanes, packed, algorithm == "winograd")
         if tile:
@@ -330,7 +334,7 @@ def phases(
     lanes: int,
     tile_rows: int,
     algorithm: str,
-    packed: bool,
+    packed: int,
 ) -> list[ConvPlan] | None:
     """Plans of phases along W that are summed side by side and written as one, or None if each is its own."""
     nr, count = 2 * lanes, len(parts)

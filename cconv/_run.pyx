@@ -483,8 +483,9 @@ cdef class ConvPlan:
         PyMem_Free(self.offsets)
         PyMem_Free(self.tap_list)
 
-    def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problem, parts, algorithm, bint packed):
-        """`parts`: None, or what a transposed convolution consists of; `problem` has the sizes of the whole."""
+    def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problem, parts, algorithm, packed):
+        """`parts`: None, or what a transposed convolution consists of; `problem` has the sizes of the whole; `packed` as
+        in `_plan.choose`."""
         cdef ConvJob *job
         cdef int i, a
         self.dtype = dtype
@@ -503,6 +504,9 @@ cdef class ConvPlan:
             algorithm = "direct"
         if parts is None:
             parts = self.split(problem, algorithm, packed)
+        elif len(parts) == 1 and flattened(parts[0].problem) is not None:
+            self.flat = True
+            parts = [parts[0]._replace(problem=flattened(parts[0].problem))]
         self.parts = parts
         self.count = len(parts)
         self.jobs = <ConvJob *>PyMem_Malloc(max(1, self.count) * sizeof(ConvJob))

@@ -619,6 +619,27 @@ cdef void merge_row(real *y, Py_ssize_t step, real **from_, int s, Py_ssize_t *l
             y[(n * s + r) * step] = from_[r][n]
 
 
+cdef void fill_bias(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, Py_ssize_t o0,
+                    Py_ssize_t o1) noexcept nogil:
+    """run_phases where no phase has a tap: whole rows of the bias, or of zeros."""
+    cdef Py_ssize_t o, z, y, x, width = 0, step = job.ys[2] // job.group, r
+    cdef real value
+    cdef real *to
+    for r in range(job.group):
+        width += max(<Py_ssize_t>0, min(job.box[2], job[r].out[2] - start[2]))
+    for o in range(o0, o1):
+        value = (<const real *>job.bias)[g * job.O + o] if job.bias != NULL else <real>0
+        for z in range(start[0], min(start[0] + job.box[0], job.out[0])):
+            for y in range(start[1], min(start[1] + job.box[1], job.out[1])):
+                to = (<real *>job.y + n * job.yn + (g * job.O + o) * job.yc + z * job.ys[0] + y * job.ys[1]
+                      + start[2] * job.ys[2])
+                if value == 0 and step == 1:
+                    memset(to, 0, width * sizeof(real))
+                    continue
+                for x in range(width):
+                    to[x * step] = value
+
+
 cdef void run_phases(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, Py_ssize_t split,
                      char *workspace) noexcept nogil:
     """The phases of a transposed convolution along W: summed side by side, written as one."""
@@ -629,6 +650,13 @@ cdef void run_phases(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start
     cdef Py_ssize_t tiles = (job.O + MR - 1) // MR, o, z, y, a, r, q
     cdef Py_ssize_t o0 = tile_row(job.O, tiles, tiles * split // job.o_splits)
     cdef Py_ssize_t o1 = tile_row(job.O, tiles, tiles * (split + 1) // job.o_splits)
+    cdef real *to
+    cdef bint tapless = True
+    for r in range(job.group):
+        tapless = tapless and job[r].k[2] == 0
+    if tapless:
+        fill_bias(job, n, g, start, o0, o1)
+        return
     for r in range(job.group):
         for a in range(3):
             extent[a] = min(job.box[a], job[r].out[a] - start[a])
@@ -636,7 +664,6 @@ cdef void run_phases(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start
         dense[r] = <real *>(workspace + job.dense_at) + r * job.O * job.dense
         if length[r]:
             run_box(&job[r], n, g, start, extent, split, workspace, dense[r])
-    cdef real *to
     for o in range(o0, o1):
         for z in range(extent[0]):
             for y in range(extent[1]):
