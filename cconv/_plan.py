@@ -197,7 +197,7 @@ def winograd_cycles(p: ConvProblem, tile: int, itemsize: int, lanes: int, packed
     cost = vectors * (positions * terms * p.O / 2 + 10 * positions * (terms + p.O))
     cost += weight_cycles(winograd_weights(terms, p.O, tile, p.kernel[1]), itemsize, plan.boxes[0])
     if packed is not True:
-        cost += (8 + 0.7 * positions) * terms * p.O * itemsize / 4 / max(1, packed)
+        cost += (5 + 0.2 * positions) * terms * p.O * itemsize / 4 / max(1, packed)
     return cost
 
 
@@ -502,7 +502,7 @@ def weight_grad(p: ConvProblem, itemsize: int, lanes: int, tile_rows: int) -> We
         )
     )
     # a panel of gradients and the rows of a tile share L1, of 48 KiB where vectors are widest
-    wanted = (28 if lanes * itemsize == 64 else 16) * 1024 // (nr * itemsize)
+    wanted = (36 if lanes * itemsize == 64 else 16) * 1024 // (nr * itemsize)
     if not by_lanes:
         wanted = max(wanted, L1 // 2 // itemsize // (min(p.O, 4) + min(p.C, 4)))
     wanted = max(nr, wanted)

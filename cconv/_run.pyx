@@ -460,7 +460,7 @@ cdef class ConvPlan:
     """Everything about a convolution of given shapes, validated, planned and ready: run() only fills in pointers."""
     cdef ConvJob *jobs
     cdef Py_ssize_t *tap_list           # transposed: of each part, where its taps lie in the weights
-    cdef object tap_counts
+    cdef object tap_counts, same        # taps of each part, and the first part that has the same
     cdef Py_ssize_t *offsets            # of each job: first output, step, first input, step; 3 axes each
     cdef int count, rank
     cdef bint batched, transposed, flat
@@ -504,9 +504,9 @@ cdef class ConvPlan:
             algorithm = "direct"
         if parts is None:
             parts = self.split(problem, algorithm, packed)
-        elif len(parts) == 1 and flattened(parts[0].problem) is not None:
-            self.flat = True
-            parts = [parts[0]._replace(problem=flattened(parts[0].problem))]
+        elif len(parts) == 1:
+            # stride 1: a plain convolution with its taps reversed
+            parts = [part._replace(taps=parts[0].taps) for part in self.split(parts[0].problem, algorithm, packed)]
         self.parts = parts
         self.count = len(parts)
         self.jobs = <ConvJob *>PyMem_Malloc(max(1, self.count) * sizeof(ConvJob))
@@ -592,7 +592,7 @@ cdef class ConvPlan:
         cdef Py_ssize_t K = 1, n
         cdef Py_ssize_t *at = self.tap_list
         cdef Taps *taps
-        cdef int i, a
+        cdef int i, a, unique = 0
         for a in range(2, 2 + self.rank):
             K *= self.weight_shape[a]
         results = []
@@ -603,28 +603,36 @@ cdef class ConvPlan:
         try:
             for i in range(self.count):
                 n = self.tap_counts[i]
+                if self.same[i] < i:
+                    results.append(results[self.same[i]])
+                    continue
                 result = new_output((self.jobs[i].G * self.jobs[i].O * self.jobs[i].C * n,), self.dtype,
                                     self.jobs[i].G * self.jobs[i].O * self.jobs[i].C * n * self.itemsize)
                 PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
                 # the array keeps its memory while it is in the list
-                taps[i].to, taps[i].at, taps[i].count = to.buf, at, n
+                taps[unique].to, taps[unique].at, taps[unique].count = to.buf, at, n
+                unique += 1
                 PyBuffer_Release(&to)
                 results.append(result)
                 at += n
             with nogil:
                 if self.itemsize == 4:
-                    copy_taps(<uint32_t *>source.buf, &self.jobs[0], K, taps, self.count)
+                    copy_taps(<uint32_t *>source.buf, &self.jobs[0], K, taps, unique)
                 else:
-                    copy_taps(<uint64_t *>source.buf, &self.jobs[0], K, taps, self.count)
+                    copy_taps(<uint64_t *>source.buf, &self.jobs[0], K, taps, unique)
         finally:
             PyBuffer_Release(&source)
             PyMem_Free(taps)
         return results
 
     cdef list_taps(self):
-        """Where the taps of each part of a transposed convolution lie in its weights, in the part's own order."""
+        """Where the taps of each part of a transposed convolution lie in its weights, in the part's own order.
+
+        Parts that interleave share their taps: `same` is the first part that has them."""
         places = []
         counts = []
+        self.same = []
+        seen = {}
         shape = (1,) * (3 - self.rank) + tuple(self.weight_shape[2:])
         for part in self.parts:
             found = []
@@ -633,7 +641,9 @@ cdef class ConvPlan:
                     for y in reversed(part.taps[1]):
                         found += [(z * shape[1] + y) * shape[2] + x for x in reversed(part.taps[2])]
             counts.append(len(found))
-            places += found
+            self.same.append(seen.setdefault((part.taps, len(found)), len(self.same)))
+            if self.same[-1] == len(self.same) - 1:
+                places += found
         self.tap_counts = counts
         self.tap_list = <Py_ssize_t *>PyMem_Malloc(max(1, len(places)) * sizeof(Py_ssize_t))
         if self.tap_list == NULL:
@@ -647,7 +657,7 @@ cdef class ConvPlan:
         done = {}
         for i, part in enumerate(self.split_weight(weight)):
             # the parts of a dilated convolution share their weights
-            key = (id(part), self.jobs[i].kernel, self.jobs[i].tile) if not self.transposed else i
+            key = (id(part), self.jobs[i].kernel, self.jobs[i].tile)
             if key not in done:
                 done[key] = self.pack_part(i, part)
             packed.append(done[key])
@@ -747,7 +757,7 @@ cdef class ConvPlan:
                     group[j].xn, group[j].xc, group[j].yn, group[j].yc = job.xn, job.xc, job.yn, job.yc
                     part = weights[i + j]
                     if group[j].kernel == 3 and not packed:
-                        if i == 0 or self.transposed or group[j].tile != self.jobs[i - 1].tile:
+                        if i == 0 or (self.transposed and self.same[i] == i) or group[j].tile != self.jobs[i - 1].tile:
                             transformed = self.pack_part(i, part)
                         part = transformed
                     PyObject_GetBuffer(part, &wv[j], PyBUF_STRIDES)
