@@ -60,6 +60,8 @@ class ConvPlan(NamedTuple):
     workspace: int  # bytes of one thread
     reason: str
     tile: int = 0  # Winograd: 6 for F(4), 4 for F(2)
+    samples: int = 1
+    sample: int = 0
     group: int = 1
     dense: int = 0
     dense_at: int = 0
@@ -433,7 +435,13 @@ def conv(
         and (c_block, t_block) == (p.C, taps)
         and (p.out[2] - 1) % box[2] + 1 >= lanes <= box[2]
     )
-    panels = up(box[0] * box[1] * box[2], nr) if kernel == 0 and not unpacked else 0
+    # small planes: one item has several samples, so that weights are read once for all of them
+    positions, samples, sample = box[0] * box[1] * box[2], 1, channel
+    if kernel == 0 and most is None and not unpacked and box == p.out and not tapless:
+        fits = budget // max(1, c_block * channel * itemsize)
+        samples = max(1, min(p.N, wanted // positions, fits))
+        channel *= samples
+    panels = up(samples * positions, nr) if kernel == 0 and not unpacked else 0
     if unpacked and kernel == 0:
         reason = "implicit GEMM on the register tile, its rows read in place"
     count = c_block * t_block
@@ -444,6 +452,7 @@ def conv(
         (panels * count * nr + 4 * nr + unpacked * tile_rows * count) * itemsize
     )
     in_place = kernel == 0 and taps == 1 and not tapless and p.out == p.size and flat(p)
+    in_place = in_place and samples == 1
     o_block = max(tile_rows, L2 // 4 // (max(1, count) * itemsize))
     return ConvPlan(
         kernel,
@@ -467,6 +476,8 @@ def conv(
         in_place,
         workspace,
         reason,
+        samples=samples,
+        sample=sample,
     )
 
 

@@ -483,7 +483,8 @@ cdef class ConvPlan:
         PyMem_Free(self.offsets)
         PyMem_Free(self.tap_list)
 
-    def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problem, parts, algorithm, packed):
+    def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problem, parts, algorithm,
+                 packed):
         """`parts`: None, or what a transposed convolution consists of; `problem` has the sizes of the whole; `packed` as
         in `_plan.choose`."""
         cdef ConvJob *job
@@ -546,6 +547,7 @@ cdef class ConvPlan:
             job.slab_at, job.panels_at, job.in_place = plan.slab_at, plan.panels_at, plan.in_place
             job.o_splits = 1
             job.tile = plan.tile
+            job.samples, job.sample = plan.samples, plan.sample
             job.group, job.dense, job.dense_at = plan.group, plan.dense, plan.dense_at
             job.workspace_bytes = plan.workspace
             self.work += (<double>p.N * p.G * p.C * p.O * p.kernel[0] * p.kernel[1] * p.kernel[2]
@@ -796,7 +798,7 @@ cdef class ConvPlan:
 
 cdef Py_ssize_t item_count(ConvJob *job) noexcept:
     """Items before the output channels are split; the tiles of Winograd run through the batch."""
-    return (1 if job.kernel == 3 else job.N) * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
+    return (1 if job.kernel == 3 else (job.N + job.samples - 1) // job.samples) * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
 
 
 cdef int job_threads(ConvJob *job, double work) except 0:

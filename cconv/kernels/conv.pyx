@@ -92,18 +92,20 @@ cdef struct Run:
 
 cdef int panel_runs(ConvJob *job, Run *runs, Py_ssize_t first, Py_ssize_t last, Py_ssize_t *start,
                     Py_ssize_t *extent) noexcept nogil:
-    """The runs of positions first..last (counted within the box); returns how many."""
-    cdef Py_ssize_t q = first, x, y, z, n
+    """The runs of positions first..last (counted within the boxes of the item's samples); returns how many."""
+    cdef Py_ssize_t q = first, x, y, z, s, n
     cdef int count = 0
     while q < last:
         x = q % extent[2]
         y = q // extent[2] % extent[1]
-        z = q // (extent[2] * extent[1])
+        z = q // (extent[2] * extent[1]) % extent[0]
+        s = q // (extent[2] * extent[1] * extent[0])
         n = min(extent[2] - x, last - q)
-        runs[count].slab = z * job.ss[0] * job.plane + y * job.ss[1] * job.row + x
+        runs[count].slab = s * job.sample + z * job.ss[0] * job.plane + y * job.ss[1] * job.row + x
         runs[count].lane = q - first
         runs[count].length = n
-        runs[count].y = ((start[0] + z) * job.ys[0] + (start[1] + y) * job.ys[1] + (start[2] + x) * job.ys[2])
+        runs[count].y = (s * job.yn + (start[0] + z) * job.ys[0] + (start[1] + y) * job.ys[1]
+                         + (start[2] + x) * job.ys[2])
         count += 1
         q += n
     return count
@@ -183,10 +185,9 @@ cdef inline void copy_tile(real *y, Py_ssize_t step, real *buf, Run *runs, int n
 
 cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, const real *panels, Py_ssize_t count,
                      Py_ssize_t k0, bint first, Py_ssize_t tile0, Py_ssize_t tile1, Py_ssize_t tiles,
-                     Py_ssize_t *start, Py_ssize_t *extent, real *dense) noexcept nogil:
+                     Py_ssize_t *start, Py_ssize_t *extent, Py_ssize_t positions, real *dense) noexcept nogil:
     """One k block: every panel of the box times the weights of tiles tile0..tile1; the sums go to y or to `dense`."""
     cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2]
-    cdef Py_ssize_t positions = extent[0] * extent[1] * extent[2]
     cdef Py_ssize_t block = max(1, job.o_block // MR), t, t0, t1, o, q, m
     cdef Run runs[64]
     cdef int n
@@ -518,13 +519,14 @@ cdef void taps_row(ConvJob *job, const real *x, const real *w, real bias, real *
 
 cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, Py_ssize_t *extent, Py_ssize_t split,
                   char *workspace, real *dense) noexcept nogil:
-    """One box of one sample and group, one split of its output channels."""
+    """One box of a group and of sample n, or of job.samples from n on; one split of its output channels."""
     cdef Py_ssize_t taps = job.k[0] * job.k[1] * job.k[2], K = job.C * taps
     cdef const real *x = <const real *>job.x + n * job.xn + g * job.C * job.xc
     cdef real *y = <real *>job.y + n * job.yn + g * job.O * job.yc
     cdef const real *w = <const real *>job.w + g * job.O * K
     cdef const real *bias = <const real *>job.bias + g * job.O if job.bias != NULL else NULL
-    cdef Py_ssize_t o, c0, c1, t0, t1, count, q, a, positions = extent[0] * extent[1] * extent[2]
+    cdef Py_ssize_t samples = min(job.samples, job.N - n), positions = samples * extent[0] * extent[1] * extent[2]
+    cdef Py_ssize_t o, c0, c1, t0, t1, count, q, a
     if job.kernel == 2:
         for o in range(job.O):
             taps_row(job, x, w + o * K, bias[o] if bias != NULL else <real>0,
@@ -550,7 +552,14 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
         if in_place:
             from_ = x + c0 * job.xc + start[2]
         else:
-            fill_slab(job, slab, x, c0, c1, start, extent)
+            if samples == 1:
+                fill_slab(job, slab, x, c0, c1, start, extent)
+            else:
+                # in the order of memory: a row may run over into the next, which is filled later
+                for a in range(c0, c1):
+                    for q in range(samples):
+                        fill_slab(job, slab + (a - c0) * job.channel + q * job.sample, x + q * job.xn, a, a + 1,
+                                  start, extent)
             from_ = slab
         t0 = 0
         while True:
@@ -584,7 +593,7 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
                     to += count * NR
                     q += NR
                 gemm_block(job, w, bias, y, panels, count, c0 * taps + t0, first, tiles * split // job.o_splits,
-                           tiles * (split + 1) // job.o_splits, tiles, start, extent, dense)
+                           tiles * (split + 1) // job.o_splits, tiles, start, extent, positions, dense)
             first = False
             t0 = t1
             if t0 >= taps:
@@ -676,7 +685,7 @@ cdef void run_phases(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start
 
 
 cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
-    """Item = (n, g, box in D, H, W, split of the output channels), the last fastest."""
+    """Item = (block of samples, g, box in D, H, W, split of the output channels), the last fastest."""
     cdef Py_ssize_t start[3]
     cdef Py_ssize_t extent[3]
     cdef Py_ssize_t split = item % job.o_splits, a, rest = item // job.o_splits
@@ -687,7 +696,7 @@ cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogi
     if job.group > 1:
         run_phases(job, rest // job.G, rest % job.G, start, split, workspace)
     else:
-        run_box(job, rest // job.G, rest % job.G, start, extent, split, workspace, NULL)
+        run_box(job, rest // job.G * job.samples, rest % job.G, start, extent, split, workspace, NULL)
 
 
 cdef void run(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:

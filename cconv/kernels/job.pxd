@@ -39,6 +39,7 @@ cdef struct ConvJob:
     int tile                        # Winograd: 6 for F(4), 4 for F(2)
     Py_ssize_t tiles[3]             # Winograd: tiles along H and W (the first is not used)
     Py_ssize_t slab_at, panels_at   # byte offsets in the workspace
+    Py_ssize_t samples, sample      # gemm: samples of one item, and slab elements between them
     int in_place                    # one tap, no padding, stride 1: panels are packed from the input itself
     Py_ssize_t panels               # packed panels of one item (0: not packed)
     int group                       # this and the next group - 1 jobs are phases whose columns interleave
