@@ -3,17 +3,20 @@ Convolution and pooling for NumPy arrays, with the semantics of ``torch.nn.funct
 
 The map of the house, from the door down; each room imports only from those below it:
 
-- `cconv.layers` - `Conv2d`, `MaxPool2d`, ...: hold parameters and weights, call the functions
+- `cconv.interop` - doors to other packages: autograd, safetensors; imported by name
+- `cconv.layers` - `Conv2d`, `MaxPool2d`, ...: hold parameters and weights, call the functions; `backward`
+- `cconv.grad` - the gradients, with the names of ``torch.nn.grad``
 - `cconv.functional` - the functions: signature, docstring, one call
-- ``_calls``, ``_layout``, ``_prepack`` - a call that no cached plan serves: check, convert, plan, run, convert back
+- ``_calls``, ``_grads``, ``_layout``, ``_prepack`` - a call that no cached plan serves: check, convert, plan, run,
+  convert back
 - ``_args`` - shapes, scalars and dtypes: every TypeError and ValueError is worded there
-- ``_run`` - the per-call path: finds the cached plan, allocates, calls one kernel
+- ``_run``, ``_backward`` - the per-call path: finds the cached plan, allocates, calls one kernel
 - ``_plan`` - which kernel, which blocks, how much workspace: integers in, a plan out
 - ``_problem`` - the sizes of one operation, always with three spatial axes; the output-size formulas
 - ``kernels`` - the loops, one source for every element type and instruction set
 """
 
-from . import functional, layers
+from . import functional, grad, layers
 from ._prepack import Explanation, Prepacked
 from ._run import get_num_threads, set_num_threads, show_config
 from .functional import *  # noqa: F403
@@ -25,6 +28,7 @@ __all__ = [
     "Prepacked",
     "__version__",
     "get_num_threads",
+    "grad",
     "set_num_threads",
     "show_config",
 ]

@@ -221,11 +221,11 @@ class Bias:
         grad, dtype = _args.gradient_arrays(name, grad_output=grad)
         _args.batched(name, grad, rank, "grad_output")
         _args.output(name, out, dtype, (grad.shape[-rank - 1],))
-        # NumPy adds pairwise along the last axis: along all of a plane first, then over the batch
-        planes = as_kind(grad, inner_dtype(dtype)).reshape(
-            -1, grad.shape[-rank - 1], math.prod(grad.shape[-rank:])
-        )
-        return to_result(planes.sum(2).sum(0), dtype, out)
+        size = math.prod(grad.shape[-rank:])
+        planes = as_kind(grad, inner_dtype(dtype)).reshape(-1, grad.shape[-rank - 1], size)
+        # NumPy adds pairwise along the last axis: along all of a plane first, unless planes are tiny
+        sums = planes.sum(2).sum(0) if size >= 64 else planes.sum(0).sum(1)
+        return to_result(sums, dtype, out)
 
 
 # ---------------------------------------------------------------- pooling

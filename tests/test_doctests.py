@@ -33,7 +33,8 @@ def test_docstrings(name):
 
 
 @pytest.mark.skipif(not README.exists(), reason="the tests were copied without README.md")
-def test_readme():
+def test_readme(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)  # an example writes a file
     result = doctest.testfile(str(README), module_relative=False, optionflags=FLAGS)
     assert result.attempted > 0
     assert result.failed == 0

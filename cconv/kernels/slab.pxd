@@ -73,6 +73,21 @@ cdef inline void fill_row(real *to, const real *x, Py_ssize_t a, Py_ssize_t b, P
         j += VL
 
 
+cdef inline void fill_short(real *to, Py_ssize_t row, Py_ssize_t ny, Py_ssize_t n, const real *x, Py_ssize_t step,
+                            Py_ssize_t y0, Py_ssize_t high, Py_ssize_t a, Py_ssize_t m) noexcept nogil:
+    """A plane whose rows fit one vector: rows y0 .. y0 + ny of x, of which 0 .. high exist, m values from column a on."""
+    cdef Py_ssize_t y, j
+    cdef vec zero = set1(<real>0)
+    x += y0 * step
+    for y in range(y0, y0 + ny):
+        store(to, zero)
+        if 0 <= y < high:
+            for j in range(m):
+                to[a + j] = x[j]
+        to += row
+        x += step
+
+
 cdef inline void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t *start,
                            Py_ssize_t *extent) noexcept nogil:
     """Copies channels c0..c1 of the rows that the box at `start` of `extent` positions reads."""
@@ -88,6 +103,10 @@ cdef inline void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c
         a = 0 if at >= 0 else min(n, (-at + hop - 1) // hop)
         b = max(a, 0 if at >= L else min(n, (L - at + hop - 1) // hop))
         for c in range(c0, c1):
+            if plain and nz == 1 and n <= VL and job.size[0] == 1 and job.step[1] == 1 and start[0] - job.p[0] == 0:
+                fill_short(slab + (c - c0) * job.channel, job.row, ny, n, x + c * job.xc + at + a, job.xs[1],
+                           start[1] * job.ss[1] - job.p[1], job.size[1], a, b - a)
+                continue
             for z in range(nz):
                 iz = source((start[0] * job.ss[0] + z) * job.step[0] - job.p[0], job.size[0], job.mode)
                 to = slab + (c - c0) * job.channel + z * job.plane + r * n

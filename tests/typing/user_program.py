@@ -58,6 +58,23 @@ def calls(x: NDArray[np.float32]) -> None:
     assert text
 
 
+def training(x: NDArray[Any]) -> float:
+    """One step down, by layers and by the functions."""
+    layer = cconv.Conv2d(1, 4, 3, padding=1, rng=0)
+    pool = cconv.MaxPool2d(2)
+    y: NDArray[Any] = pool(layer(x))
+    by_input: NDArray[Any] = layer.backward(pool.backward(y))
+    assert by_input.shape == x.shape
+    assert layer.weight_grad is not None
+    layer.weight = layer.weight - 0.01 * layer.weight_grad
+    nothing: None = layer.backward(np.ones((1, 4, 16, 16), np.float32), needs_input_grad=False)
+    assert nothing is None
+    by_weight: NDArray[Any] = cconv.grad.conv2d_weight(
+        x, layer.weight.shape, np.ones((1, 4, 16, 16), np.float32), padding=1
+    )
+    return float(by_weight.sum())
+
+
 def main() -> None:
     """Run all of it."""
     threads: int = cconv.get_num_threads()
@@ -69,6 +86,7 @@ def main() -> None:
     assert edges(x[0, 0]).shape == (16, 16)
     assert network(x) == (1, 8, 1, 1)
     calls(x)
+    assert training(x) == training(x)
 
 
 if __name__ == "__main__":
