@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from . import _args, _calls, _layout, _problem, _run
+from . import _args, _calls, _layout, _problem, _run, _stacked
 from ._backward import Gradient, PoolGradPlan, WeightGradPlan
 from ._calls import F32, F64, as_kind, to_result
 
@@ -82,8 +82,16 @@ class ConvInput:
                 tuple(L + b + a for L, b, a in zip(size, before, after, strict=True)),
                 none,
             )
-        parts = _problem.transposed_phases(whole, at, _args.three(size, 1))
         shape = (*x.shape[:-rank], *size)
+        if _stacked.serves(whole, at, _args.three(size, 1)):
+            stacked = _stacked.StackedPlan(inner, whole, at, _args.three(size, 1), shape)
+            y = stacked.run(as_kind(grad, inner), as_kind(weight, inner))
+            if p.mode:
+                y = fold_padding(y, x.shape[-rank:], before, after, mode)
+            else:
+                ready(key, (weight, grad), inner, lambda size, w, gy, *rest: stacked.run(gy, w))
+            return to_result(y, dtype, out)
+        parts = _problem.transposed_phases(whole, at, _args.three(size, 1))
         plan = _run.ConvPlan(
             inner, rank, x.ndim == rank + 2, shape, weight.shape, whole, parts, "auto", p.N
         )

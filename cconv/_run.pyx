@@ -485,8 +485,8 @@ cdef class ConvPlan:
 
     def __init__(self, dtype, int rank, bint batched, out_shape, weight_shape, problem, parts, algorithm,
                  packed):
-        """`parts`: None, or what a transposed convolution consists of; `problem` has the sizes of the whole; `packed` as
-        in `_plan.choose`."""
+        """`parts`: None, or what a transposed convolution consists of; `problem` has the sizes of the whole; `packed`
+        as in `_plan.choose`."""
         cdef ConvJob *job
         cdef int i, a
         self.dtype = dtype
@@ -798,7 +798,8 @@ cdef class ConvPlan:
 
 cdef Py_ssize_t item_count(ConvJob *job) noexcept:
     """Items before the output channels are split; the tiles of Winograd run through the batch."""
-    return (1 if job.kernel == 3 else (job.N + job.samples - 1) // job.samples) * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
+    cdef Py_ssize_t blocks = 1 if job.kernel == 3 else (job.N + job.samples - 1) // job.samples
+    return blocks * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
 
 
 cdef int job_threads(ConvJob *job, double work) except 0:

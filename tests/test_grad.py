@@ -172,6 +172,10 @@ EDGES = [
     ((1, 3, 45, 47), (64, 3, 7, 7), dict(stride=2, padding=3)),
     ((1, 1, 9, 501), (20, 1, 1, 40), dict(stride=(1, 16))),
     ((1, 2, 5, 400), (3, 2, 1, 101), dict(padding=(0, 50))),
+    # long strides along one row: the phases as channels
+    ((2, 4, 1, 503), (6, 2, 1, 40), dict(stride=(1, 16), padding=(0, 13), groups=2)),
+    ((1, 1, 1, 1000), (5, 1, 1, 11), dict(stride=(1, 20))),
+    ((2, 1, 1, 331), (20, 1, 1, 33), dict(stride=(1, 11), padding=((0, 0), (5, 31)))),
     ((1, 2, 53, 59), (3, 2, 3, 3), dict(dilation=17, padding=17)),
     ((1, 1, 2, 2**22 + 7), (2, 1, 1, 2), dict(dilation=(1, 2**22))),
     ((1, 32, 200, 20), (32, 32, 3, 3), dict(padding=1)),

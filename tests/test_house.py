@@ -21,7 +21,7 @@ FLOORS = [
     {"functional"},
     {"_prepack", "_grads"},
     {"_calls"},
-    {"_layout", "_fft", "_backward"},
+    {"_layout", "_fft", "_stacked", "_backward"},
     {"_args", "_run", "capi"},
     {"_plan", "_cpu"},
     {"_problem"},

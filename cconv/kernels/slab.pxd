@@ -73,9 +73,9 @@ cdef inline void fill_row(real *to, const real *x, Py_ssize_t a, Py_ssize_t b, P
         j += VL
 
 
-cdef inline void fill_short(real *to, Py_ssize_t row, Py_ssize_t ny, Py_ssize_t n, const real *x, Py_ssize_t step,
-                            Py_ssize_t y0, Py_ssize_t high, Py_ssize_t a, Py_ssize_t m) noexcept nogil:
-    """A plane whose rows fit one vector: rows y0 .. y0 + ny of x, of which 0 .. high exist, m values from column a on."""
+cdef inline void fill_short(real *to, Py_ssize_t row, Py_ssize_t ny, const real *x, Py_ssize_t step, Py_ssize_t y0,
+                            Py_ssize_t high, Py_ssize_t a, Py_ssize_t m) noexcept nogil:
+    """A plane whose rows fit a vector: rows y0 .. y0 + ny of x, of which 0 .. high exist, m values from column a on."""
     cdef Py_ssize_t y, j
     cdef vec zero = set1(<real>0)
     x += y0 * step
@@ -104,7 +104,7 @@ cdef inline void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c
         b = max(a, 0 if at >= L else min(n, (L - at + hop - 1) // hop))
         for c in range(c0, c1):
             if plain and nz == 1 and n <= VL and job.size[0] == 1 and job.step[1] == 1 and start[0] - job.p[0] == 0:
-                fill_short(slab + (c - c0) * job.channel, job.row, ny, n, x + c * job.xc + at + a, job.xs[1],
+                fill_short(slab + (c - c0) * job.channel, job.row, ny, x + c * job.xc + at + a, job.xs[1],
                            start[1] * job.ss[1] - job.p[1], job.size[1], a, b - a)
                 continue
             for z in range(nz):
