@@ -3,4 +3,5 @@
 - `cconv.interop.autograd` - differentiable functions for the autograd package (``cconv[autograd]``)
 - `cconv.interop.onnx` - operators for ONNX's reference evaluator (``cconv[onnx]``)
 - `cconv.interop.safetensors` - weights from and to safetensors and ``.npz`` files (``cconv[safetensors]``)
+- `cconv.interop.scipy` - `correlate` and `convolve` as ``scipy.signal`` has them; needs NumPy alone
 """
