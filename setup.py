@@ -12,7 +12,7 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 
 KERNELS = ("conv", "winograd", "pool", "weight_grad", "pool_grad")
-TOP = ("_cpu", "_run", "_backward")
+TOP = ("_cpu", "_run", "_backward", "capi")
 FLOATS_ONLY = ("winograd", "weight_grad", "pool_grad")
 DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
 X86 = platform.machine().lower() in {"x86_64", "amd64"}

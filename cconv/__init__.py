@@ -7,6 +7,7 @@ The map of the house, from the door down; each room imports only from those belo
 - `cconv.layers` - `Conv2d`, `MaxPool2d`, ...: hold parameters and weights, call the functions; `backward`
 - `cconv.grad` - the gradients, with the names of ``torch.nn.grad``
 - `cconv.functional` - the functions: signature, docstring, one call
+- ``capi`` - for other Cython packages: plans as C pointers, run without the GIL
 - ``_calls``, ``_grads``, ``_layout``, ``_prepack`` - a call that no cached plan serves: check, convert, plan, run,
   convert back
 - ``_args`` - shapes, scalars and dtypes: every TypeError and ValueError is worded there

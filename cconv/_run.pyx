@@ -170,6 +170,11 @@ cdef int thread_limit() except 0:
     return threads
 
 
+cdef int allowed_threads(int n) noexcept nogil:
+    """For callers without the GIL, who cannot ask for the limit: n, but one in a forked child."""
+    return 1 if forked else n
+
+
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=after_fork)
 
@@ -458,20 +463,6 @@ def convert_halves(a, dtype):
 
 cdef class ConvPlan:
     """Everything about a convolution of given shapes, validated, planned and ready: run() only fills in pointers."""
-    cdef ConvJob *jobs
-    cdef Py_ssize_t *tap_list           # transposed: of each part, where its taps lie in the weights
-    cdef object tap_counts, same        # taps of each part, and the first part that has the same
-    cdef Py_ssize_t *offsets            # of each job: first output, step, first input, step; 3 axes each
-    cdef int count, rank
-    cdef bint batched, transposed, flat
-    cdef readonly object dtype, out_shape, parts, plans, weight_shape
-    cdef ConvTable *table
-    cdef ConvTable *winograd
-    cdef Py_ssize_t itemsize
-    cdef size_t out_bytes
-    cdef bint void_                     # nothing to compute
-    cdef double work                    # multiply-adds
-    cdef Py_ssize_t weight_size
 
     def __cinit__(self):
         self.jobs = NULL
@@ -665,11 +656,11 @@ cdef class ConvPlan:
             packed.append(done[key])
         return packed
 
-    cdef void point(self, ConvJob *job, int i, Py_buffer *x, Py_buffer *y, Py_ssize_t *xs, Py_ssize_t *ys) noexcept:
+    cdef void point(self, ConvJob *job, int i, void *x, void *y, Py_ssize_t *xs, Py_ssize_t *ys) noexcept nogil:
         """Sets a job on its part of the input and of the output."""
         cdef int a
-        job.x = x.buf
-        job.y = y.buf
+        job.x = x
+        job.y = y
         for a in range(3):
             job.y = <char *>job.y + self.offsets[12 * i + a] * ys[a] * self.itemsize
             job.ys[a] = ys[a] * self.offsets[12 * i + 3 + a]
@@ -766,7 +757,7 @@ cdef class ConvPlan:
                     held = j + 1
                     if <size_t>wv[j].buf % <size_t>self.itemsize or (out is not None and overlap(&yv, &wv[j])):
                         return None
-                    self.point(&group[j], i + j, &xv, &yv, xs, ys)
+                    self.point(&group[j], i + j, xv.buf, yv.buf, xs, ys)
                     group[j].w = wv[j].buf
                     group[j].bias = bv.buf if bias is not None else NULL
                     group[j].packed = packed
@@ -796,18 +787,21 @@ cdef class ConvPlan:
             PyBuffer_Release(&xv)
 
 
-cdef Py_ssize_t item_count(ConvJob *job) noexcept:
+cdef Py_ssize_t item_count(ConvJob *job) noexcept nogil:
     """Items before the output channels are split; the tiles of Winograd run through the batch."""
     cdef Py_ssize_t blocks = 1 if job.kernel == 3 else (job.N + job.samples - 1) // job.samples
     return blocks * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
 
 
 cdef int job_threads(ConvJob *job, double work) except 0:
-    """Threads that pay: each should have some 20 us of work. Sets o_splits."""
+    return split_threads(job, work, thread_limit())
+
+
+cdef int split_threads(ConvJob *job, double work, int n) noexcept nogil:
+    """Threads that pay, of at most n: each should have some 20 us of work. Sets o_splits."""
     cdef Py_ssize_t items = item_count(job)
     cdef Py_ssize_t tiles = max(1, job.O // 6), splits = 1
     cdef double most = work / (5e5 if job.kernel == 1 else 1.5e6)
-    cdef int n = thread_limit()
     if n > most:
         n = max(1, <int>most)
     if job.kernel in (0, 3) and n > 1:
@@ -871,16 +865,6 @@ cdef Py_ssize_t *list_windows(PoolJob *job, p) except NULL:
 
 cdef class PoolPlan:
     """A pooling of given shapes, ready to run."""
-    cdef PoolJob job
-    cdef Py_ssize_t *windows
-    cdef int rank
-    cdef bint batched
-    cdef readonly object dtype, out_shape, plan
-    cdef PoolTable *table
-    cdef Py_ssize_t itemsize
-    cdef size_t out_bytes
-    cdef bint void_
-    cdef double work
 
     def __cinit__(self):
         self.windows = NULL
