@@ -3,6 +3,7 @@ Convolution and pooling for NumPy arrays, with the semantics of ``torch.nn.funct
 
 The map of the house, from the door down; each room imports only from those below it:
 
+- `cconv.plot` - moving pictures, grids and tables; imported by name
 - `cconv.interop` - doors to other packages: autograd, safetensors; imported by name
 - `cconv.layers` - `Conv2d`, `MaxPool2d`, ...: hold parameters and weights, call the functions; `backward`
 - `cconv.grad` - the gradients, with the names of ``torch.nn.grad``

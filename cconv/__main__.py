@@ -1,4 +1,4 @@
-"""The command line: `python -m cconv demo [IMAGE]`, `python -m cconv train` and `python -m cconv info`.
+"""The command line: `python -m cconv demo [IMAGE]`, `... train`, `... animate {conv,max,avg}` and `... info`.
 
 Whatever the user can put right is one line on stderr and exit code 2.
 """
@@ -50,7 +50,9 @@ def parser() -> Parser:
     """Return the parser of all commands."""
     top = Parser(prog="python -m cconv", description="Convolution and pooling for NumPy arrays.")
     top.add_argument("--version", action="version", version=f"cconv {cconv.__version__}")
-    commands = top.add_subparsers(dest="command", metavar="{demo,train,info}", required=True)
+    commands = top.add_subparsers(
+        dest="command", metavar="{demo,train,animate,info}", required=True
+    )
     demo = commands.add_parser(
         "demo",
         help="filters, pooling and a small network on a photograph; writes one PNG",
@@ -91,6 +93,26 @@ def parser() -> Parser:
     )
     train.add_argument(
         "-o", "--output", default="cconv-train.png", help="the PNG to write (default: %(default)s)"
+    )
+    animate = commands.add_parser(
+        "animate",
+        help="a moving picture of a window that slides over a photograph's pixels",
+        description="Averages a photograph down to a few pixels of 0 to 9, and writes the moving picture of a "
+        "convolution or a pool on them.",
+    )
+    animate.add_argument("kind", choices=("conv", "max", "avg"))
+    animate.add_argument("--kernel", type=number(1), default=3, help="default: %(default)s")
+    animate.add_argument(
+        "--stride", type=number(1), help="default: 1 for conv, the kernel for pools"
+    )
+    animate.add_argument("--padding", type=number(0), default=0, help="default: %(default)s")
+    animate.add_argument("--dilation", type=number(1), default=1, help="default: %(default)s")
+    animate.add_argument(
+        "--size", type=number(1), default=7, help="pixels a side (default: %(default)s)"
+    )
+    animate.add_argument("--image", help="any image file (default: a picture of matplotlib)")
+    animate.add_argument(
+        "-o", "--output", help="the .gif or .html to write (default: cconv-KIND.gif)"
     )
     commands.add_parser(
         "info",
@@ -154,6 +176,13 @@ def main(argv: Sequence[str] | None = None) -> int:
             return 2
     from . import _demo  # its imports are not needed for `info`
 
+    if options.command == "animate":
+        try:
+            print(_demo.animate(options))
+        except (_demo.DemoError, ValueError, OSError) as error:
+            print(f"python -m cconv animate: {error}", file=sys.stderr)
+            return 2
+        return 0
     try:
         _demo.run(options.image, options.output)
     except _demo.DemoError as error:

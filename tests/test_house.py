@@ -13,7 +13,8 @@ ROOT = Path(cconv.__file__).parent
 # from the door down; `interop`, `layers`, `grad` and the command line are the top
 FLOORS = [
     {"__main__"},
-    {"_demo", "_train", "plot"},
+    {"_demo", "_train"},
+    {"plot"},
     {"__init__"},
     {"interop"},
     {"layers"},
