@@ -26,6 +26,8 @@ def array(name: str, parameter: str, value) -> np.ndarray:
             f"{name}: {parameter} is a masked array; fill it first, masks would be lost"
         )
     try:
+        if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
+            value = np.from_dlpack(value)
         a = np.asarray(value)
     except Exception as error:
         raise TypeError(
