@@ -86,7 +86,7 @@ def extensions():
     result = translated[: len(top)]
     common = ["/O2"] if MSVC else ["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-g0"]
     for ext in result:
-        ext.include_dirs.append("cconv/kernels")
+        ext.include_dirs += ["cconv/kernels", "cconv/include"]
         ext.extra_compile_args += common[:1] if MSVC else ["-O2", "-g0"]
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in ISAS.items():

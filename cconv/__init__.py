@@ -25,10 +25,33 @@ from .functional import *  # noqa: F403
 from .layers import *  # noqa: F403
 
 __version__ = "0.1.0"
+
+
+def get_include() -> str:
+    """
+    Folder of ``cconv.h``, the header for extension modules in C and C++.
+
+    Returns
+    -------
+    str
+        For a compiler's ``-I``, or ``include_dirs`` of setuptools. Cython needs no folder: ``from cconv cimport capi``.
+
+    Examples
+    --------
+    >>> import cconv
+    >>> cconv.get_include().endswith("include")
+    True
+    """
+    from os.path import dirname, join
+
+    return join(dirname(__file__), "include")
+
+
 __all__ = [
     "Explanation",
     "Prepacked",
     "__version__",
+    "get_include",
     "get_num_threads",
     "grad",
     "set_num_threads",

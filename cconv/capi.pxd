@@ -11,7 +11,8 @@
 # through the FFT), and of `prepack` for packed weights. Indices are torch's: of a plane.
 # `threads` is how many a call may use, 0 for cconv.get_num_threads() at the time of the init; in a prange, 1.
 # ABI rule: functions may be added to this file; structs, numbers and signatures never change within a version that
-# abi_version() returns.
+# abi_version() returns. C and C++ have the same in include/cconv.h (cconv.get_include()).
+# Nothing here looks for Ctrl-C, which needs the GIL: split a call of many seconds by its batch, and look between.
 
 cdef enum:
     ABI_VERSION = 1
@@ -75,3 +76,8 @@ cdef void conv_free(void *plan) noexcept nogil
 cdef int pool_init(pool_spec *spec, void **plan) noexcept nogil
 cdef int pool_run(void *plan, const void *x, void *y, long long *indices, int threads) noexcept nogil
 cdef void pool_free(void *plan) noexcept nogil
+# The plans of these are run and freed as the others. Adaptive: spec.output is given, and of the geometry only input is
+# read. Lp: ceil_mode is, op and the rest of the modes are not; the plan's norm is norm_type, at most inf. Where it is
+# neither 1, 2 nor inf the powers are C's: within the accuracy of pow of the Python functions, which use NumPy's.
+cdef int adaptive_pool_init(pool_spec *spec, void **plan) noexcept nogil
+cdef int lp_pool_init(pool_spec *spec, double norm_type, void **plan) noexcept nogil

@@ -8,7 +8,9 @@ from cconv.kernels.job cimport ConvJob, ConvTable, PoolJob
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
-from libc.string cimport memcpy
+from libc.math cimport fabs, isinf, pow, sqrt
+from libc.string cimport memcpy, memset
+from cpython.pycapsule cimport PyCapsule_New
 
 
 cdef struct Handle:
@@ -23,6 +25,9 @@ cdef struct Handle:
     Py_ssize_t input[3]
     Py_ssize_t output[3]
     int threads
+    int by_plane, narrow            # pools: run on copies, plane by plane; the copies are wider than the arrays
+    Py_ssize_t planes, window
+    double norm
 
 
 cdef struct Packed:
@@ -64,6 +69,13 @@ cdef int status_of(error) noexcept:
     if isinstance(error, MemoryError):
         return STATUS_NO_MEMORY
     return STATUS_BAD_SPEC if isinstance(error, (TypeError, ValueError)) else STATUS_UNEXPECTED
+
+
+cdef Handle *new_handle() noexcept nogil:
+    cdef Handle *handle = <Handle *>malloc(sizeof(Handle))
+    if handle != NULL:
+        memset(handle, 0, sizeof(Handle))
+    return handle
 
 
 cdef void keep_shape(Handle *handle, Py_ssize_t *input, Py_ssize_t *output, out, int rank):
@@ -142,12 +154,9 @@ cdef int conv_init(conv_spec *spec, void **plan) noexcept nogil:
         return STATUS_NULL
     plan[0] = NULL
     with gil:
-        handle = <Handle *>malloc(sizeof(Handle))
+        handle = new_handle()
         if handle == NULL:
             return STATUS_NO_MEMORY
-        handle.plain = handle.packing = NULL
-        handle.same = handle.same_packing = NULL
-        handle.counts = handle.counts_packing = NULL
         try:
             make_conv(spec, handle)
         except BaseException as error:
@@ -388,25 +397,46 @@ cdef void conv_free_packed(void *packed) noexcept nogil:
 
 # ---------------------------------------------------------------- pools
 
-cdef int make_pool(pool_spec *spec, Handle *handle) except -1:
+cdef int make_pool(pool_spec *spec, Handle *handle, int kind, double norm) except -1:
+    """`kind`: 0 windows of spec.op, 1 adaptive ones, 2 p-norms."""
     cdef int rank = spec.rank
-    name = "capi.pool_init"
-    if not 1 <= rank <= 3 or spec.op not in (POOL_MAX, POOL_AVERAGE) or (spec.indices and spec.op != POOL_MAX):
+    name = ("capi.pool_init", "capi.adaptive_pool_init", "capi.lp_pool_init")[kind]
+    cdef int op = spec.op if kind < 2 else (POOL_MAX if isinf(norm) else POOL_AVERAGE)
+    cdef bint indices = kind < 2 and spec.indices
+    if not 1 <= rank <= 3 or op not in (POOL_MAX, POOL_AVERAGE) or (indices and op != POOL_MAX):
         raise ValueError("rank, op or indices")
-    if spec.batch < 0 or spec.channels < 1:
-        raise ValueError("batch or channels")
+    if spec.batch < 0 or spec.channels < 1 or (kind == 2 and not norm > 0):
+        raise ValueError("batch, channels or norm_type")
     dtype = dtype_of(spec.dtype)
     size = values(spec.input, rank)
     for value in size:
         _args.integer(name, "input", value, 1)
-    geometry = _args.pool_geometry(name, rank, values(spec.kernel, rank), values(spec.stride, rank),
-                                   pads(spec.before, spec.after, rank), values(spec.dilation, rank))
-    modes = (bool(spec.ceil_mode), bool(spec.count_include_pad))
+    modes = (bool(spec.ceil_mode), kind == 2 or bool(spec.count_include_pad))
+    if kind == 1:
+        geometry = _args.output_size(name, values(spec.output, rank), size, rank)
+        taps = steps = [-(-L // max(1, o)) for L, o in zip(size, geometry)]
+        modes = (False, False)
+    else:
+        geometry = _args.pool_geometry(name, rank, values(spec.kernel, rank), values(spec.stride, rank),
+                                       pads(spec.before, spec.after, rank), values(spec.dilation, rank))
+        taps, steps = geometry[0], geometry[1]
+    inner = dtype if op == POOL_MAX else _calls.float_dtypes(dtype, taps, steps)[1]
     problem, out_shape = _calls.pool_problem(
-        name, rank, (spec.batch, spec.channels, *size), dtype.itemsize, geometry, modes)
-    cdef PoolPlan plan = _run.PoolPlan(dtype, rank, True, out_shape, problem, spec.op, bool(spec.indices),
-                                       <double>spec.divisor_override)
-    handle.planes_in = handle.planes_out = spec.channels
+        name, rank, (spec.batch, spec.channels, *size), inner.itemsize, geometry, modes)
+    handle.by_plane = kind == 2 or inner != dtype
+    if handle.by_plane:
+        # a plan of one plane, run on copies: of the powers, or in the wider type in which many values are averaged
+        handle.planes = spec.batch * spec.channels
+        problem = problem._replace(N=1, C=1)
+        out_shape = (1, 1, *out_shape[2:])
+        handle.narrow = inner != dtype
+    handle.norm = norm
+    handle.window = 1
+    for k in taps:
+        handle.window *= k
+    cdef PoolPlan plan = _run.PoolPlan(inner, rank, True, out_shape, problem, op, indices,
+                                       <double>spec.divisor_override if kind == 0 else 0.0)
+    handle.planes_in = handle.planes_out = 1 if handle.by_plane else spec.channels
     keep_shape(handle, spec.input, spec.output, out_shape[2:], rank)
     handle.threads = thread_limit()
     handle.plain = <PyObject *>plan
@@ -414,21 +444,18 @@ cdef int make_pool(pool_spec *spec, Handle *handle) except -1:
     return 0
 
 
-cdef int pool_init(pool_spec *spec, void **plan) noexcept nogil:
+cdef int init_pool(pool_spec *spec, int kind, double norm, void **plan) noexcept nogil:
     cdef Handle *handle
     cdef int status = STATUS_OK
     if spec == NULL or plan == NULL:
         return STATUS_NULL
     plan[0] = NULL
     with gil:
-        handle = <Handle *>malloc(sizeof(Handle))
+        handle = new_handle()
         if handle == NULL:
             return STATUS_NO_MEMORY
-        handle.plain = handle.packing = NULL
-        handle.same = handle.same_packing = NULL
-        handle.counts = handle.counts_packing = NULL
         try:
-            make_pool(spec, handle)
+            make_pool(spec, handle, kind, norm)
         except BaseException as error:
             status = status_of(error)
     if status:
@@ -438,11 +465,83 @@ cdef int pool_init(pool_spec *spec, void **plan) noexcept nogil:
     return STATUS_OK
 
 
+cdef int pool_init(pool_spec *spec, void **plan) noexcept nogil:
+    return init_pool(spec, 0, 0.0, plan)
+
+
+cdef int adaptive_pool_init(pool_spec *spec, void **plan) noexcept nogil:
+    return init_pool(spec, 1, 0.0, plan)
+
+
+cdef int lp_pool_init(pool_spec *spec, double norm_type, void **plan) noexcept nogil:
+    return init_pool(spec, 2, norm_type, plan)
+
+
 cdef int pool_run(void *plan, const void *x, void *y, long long *indices, int threads) noexcept nogil:
     cdef Handle *handle = <Handle *>plan
     if handle == NULL or x == NULL or y == NULL:
         return STATUS_NULL
-    return run_pool(handle, <PoolPlan>handle.plain, x, y, indices, threads)
+    if not handle.by_plane:
+        return run_pool(handle, <PoolPlan>handle.plain, x, y, indices, threads)
+    if handle.narrow:
+        return run_planes[float, double](handle, <PoolPlan>handle.plain, <const float *>x, <float *>y, NULL, threads)
+    if (<PoolPlan>handle.plain).itemsize == 4:
+        return run_planes[float, float](handle, <PoolPlan>handle.plain, <const float *>x, <float *>y, NULL, threads)
+    return run_planes[double, double](handle, <PoolPlan>handle.plain, <const double *>x, <double *>y, NULL, threads)
+
+
+ctypedef fused outer:
+    float
+    double
+
+
+ctypedef fused inside:
+    float
+    double
+
+
+cdef int run_planes(Handle *handle, PoolPlan pool, const outer *x, outer *y, inside *_type,
+                    int threads) noexcept nogil:
+    """Plane by plane: powers into a copy of the plane, their pool, and the root of that; norm 0: averages as they are."""
+    cdef Py_ssize_t n, i, inputs = 1, outputs = 1
+    cdef int a, status = STATUS_OK
+    cdef double norm = handle.norm
+    cdef inside value, window = <inside>handle.window
+    for a in range(3):
+        inputs *= handle.input[a]
+        outputs *= handle.output[a]
+    cdef inside *copy = <inside *>malloc((inputs + outputs) * sizeof(inside))
+    cdef inside *result
+    if copy == NULL:
+        return STATUS_NO_MEMORY
+    result = copy + inputs
+    for n in range(handle.planes):
+        for i in range(inputs):
+            value = <inside>x[n * inputs + i]
+            if norm == 2:
+                value = value * value
+            elif norm != 0:
+                value = fabs(value)
+                if norm != 1 and not isinf(norm):
+                    value = <inside>pow(value, norm)
+            copy[i] = value
+        status = run_pool(handle, pool, copy, result, NULL, threads)
+        if status:
+            break
+        for i in range(outputs):
+            value = result[i]
+            if isinf(norm):
+                if value < 0:
+                    value = 0                       # no valid tap: an empty sum
+            elif norm != 0:
+                value = value * window
+                if norm == 2:
+                    value = <inside>sqrt(value)     # correctly rounded in either type
+                elif norm != 1:
+                    value = <inside>pow(value, 1 / norm)
+            y[n * outputs + i] = <outer>value
+    free(copy)
+    return status
 
 
 cdef int run_pool(Handle *handle, PoolPlan pool, const void *x, void *y, long long *indices,
@@ -478,3 +577,60 @@ cdef int run_pool(Handle *handle, PoolPlan pool, const void *x, void *y, long lo
 
 cdef void pool_free(void *plan) noexcept nogil:
     conv_free(plan)
+
+
+# ---------------------------------------------------------------- for C
+
+cdef extern from "cconv.h":
+    int CCONV_ABI_VERSION
+    ctypedef struct cconv_conv_spec:
+        Py_ssize_t output[3]
+    ctypedef struct cconv_pool_spec:
+        Py_ssize_t output[3]
+    ctypedef struct cconv_api:
+        int abi_version, size
+        const char *(*status_text)(int) noexcept nogil
+        int (*conv_init)(cconv_conv_spec *, void **) noexcept nogil
+        int (*conv_run)(void *, const void *, const void *, const void *, void *, int) noexcept nogil
+        int (*conv_pack)(void *, const void *, void **) noexcept nogil
+        int (*conv_run_packed)(void *, const void *, const void *, const void *, void *, int) noexcept nogil
+        void (*conv_free_packed)(void *) noexcept nogil
+        void (*conv_free)(void *) noexcept nogil
+        int (*pool_init)(cconv_pool_spec *, void **) noexcept nogil
+        int (*pool_run)(void *, const void *, void *, long long *, int) noexcept nogil
+        void (*pool_free)(void *) noexcept nogil
+        int (*adaptive_pool_init)(cconv_pool_spec *, void **) noexcept nogil
+        int (*lp_pool_init)(cconv_pool_spec *, double, void **) noexcept nogil
+
+
+ctypedef int (*init_conv_pointer)(cconv_conv_spec *, void **) noexcept nogil
+ctypedef int (*init_pool_pointer)(cconv_pool_spec *, void **) noexcept nogil
+ctypedef int (*init_lp_pointer)(cconv_pool_spec *, double, void **) noexcept nogil
+
+# The header repeats the structs of the .pxd, which includes nothing: they must not part.
+cdef conv_spec ours
+cdef cconv_conv_spec theirs
+cdef pool_spec our_pool
+cdef cconv_pool_spec their_pool
+if sizeof(conv_spec) != sizeof(cconv_conv_spec) or sizeof(pool_spec) != sizeof(cconv_pool_spec) or \
+        <char *>ours.output - <char *>&ours != <char *>theirs.output - <char *>&theirs or \
+        <char *>our_pool.output - <char *>&our_pool != <char *>their_pool.output - <char *>&their_pool or \
+        <int>ABI_VERSION != <int>CCONV_ABI_VERSION:
+    raise ImportError("cconv.capi: cconv.h and capi.pxd of this build do not agree")
+
+cdef cconv_api api
+api.abi_version = ABI_VERSION
+api.size = sizeof(cconv_api)
+api.status_text = status_text
+api.conv_init = <init_conv_pointer>conv_init
+api.conv_run = conv_run
+api.conv_pack = conv_pack
+api.conv_run_packed = conv_run_packed
+api.conv_free_packed = conv_free_packed
+api.conv_free = conv_free
+api.pool_init = <init_pool_pointer>pool_init
+api.pool_run = pool_run
+api.pool_free = pool_free
+api.adaptive_pool_init = <init_pool_pointer>adaptive_pool_init
+api.lp_pool_init = <init_lp_pointer>lp_pool_init
+table = PyCapsule_New(&api, "cconv.capi.table", NULL)

@@ -112,6 +112,58 @@ def test_pools(example, rank, dtype, threads):
         assert np.array_equal(found, average, equal_nan=True), args
 
 
+@pytest.mark.parametrize("threads", (1, 2, 3))
+@pytest.mark.parametrize("dtype", ("float32", "float64"))
+@pytest.mark.parametrize("rank", (1, 2, 3))
+def test_adaptive_and_lp_pools(example, rank, dtype, threads):
+    rng = np.random.default_rng([rank, threads])
+    for call in range(30):
+        kernel, stride = (tuple(int(n) for n in rng.integers(1, 5, rank)) for _ in range(2))
+        shape = tuple(k + int(n) for k, n in zip(kernel, rng.integers(0, 20, rank), strict=True))
+        x = rng.standard_normal((2, 3, *shape)).astype(dtype)
+        size = tuple(int(n) for n in rng.integers(1, 7, rank))
+        found = example.special_pool(x, size, None, None, -1.0, False, True, threads)
+        expected = getattr(cconv, f"adaptive_max_pool{rank}d")(x, size, True)
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), (shape, size)
+        found = example.special_pool(x, size, None, None, 0.0, False, False, threads)
+        assert np.array_equal(found, getattr(cconv, f"adaptive_avg_pool{rank}d")(x, size))
+        norm = (1.0, 2.0, np.inf, 3.5)[call % 4]
+        ceil_mode = bool(call % 3)
+        found = example.special_pool(x, None, kernel, stride, norm, ceil_mode, False, threads)
+        expected = getattr(cconv, f"lp_pool{rank}d")(x, norm, kernel, stride, ceil_mode)
+        if norm == 3.5:  # C's pow and NumPy's
+            np.testing.assert_allclose(found, expected, rtol=1e-5 if dtype == "float32" else 1e-13)
+        else:
+            assert np.array_equal(found, expected), (norm, shape, kernel, stride)
+
+
+def test_averages_of_many_values(example):
+    """Float32 accumulates wider there, as the Python functions do."""
+    x = np.full((1, 2, 2048, 2048), 0.1, np.float32)
+    args = ((2048, 2048), (1, 1), ((0, 0), (0, 0)), (1, 1), False, True, False, 2)
+    found = example.pool(x, 2, *args)
+    assert np.array_equal(found, cconv.avg_pool2d(x, 2048, 1))
+    assert abs(found - 0.1).max() < 1e-7
+
+
+def test_from_c(example):
+    """A C extension with the header alone has the results of the Python functions."""
+    capi_c = importlib.import_module("capi_c")
+    rng = np.random.default_rng(0)
+    x = rng.standard_normal((1, 5, 31, 33), dtype=np.float32)
+    w = rng.standard_normal((7, 5, 3, 3), dtype=np.float32)
+    y = np.empty((1, 7, 29, 31), np.float32)
+    pooled, average = np.empty((1, 7, 14, 15), np.float32), np.empty((1, 7, 3, 3), np.float32)
+    indices = np.empty(pooled.shape, np.int64)
+    capi_c.run(5, 31, 33, 7, 3, *[a.ctypes.data for a in (x, w, y, pooled, indices, average)])
+    assert np.array_equal(y, cconv.conv2d(x, w))
+    values, places = cconv.max_pool2d(y, 2, return_indices=True)
+    assert np.array_equal(pooled, values) and np.array_equal(indices, places)
+    assert np.array_equal(average, cconv.adaptive_avg_pool2d(y, 3))
+    with pytest.raises(ValueError, match="do not fit"):
+        capi_c.run(5, 2, 33, 7, 3, *[a.ctypes.data for a in (x, w, y, pooled, indices, average)])
+
+
 @pytest.mark.parametrize("threads", (1, 2))
 def test_in_prange_and_in_python_threads(example, threads):
     rng = np.random.default_rng(0)
@@ -166,4 +218,9 @@ def test_bad_specs_have_a_status(example):
         example.pool(x, 0, (9, 9), (1, 1), ((0, 0), (0, 0)), (1, 1), False, False, False, 1)
     with pytest.raises(ValueError, match="do not fit"):
         example.pool(x, 2, (2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), False, False, True, 1)
+    for size in ((2, -1), (2**62, 2)):
+        with pytest.raises(ValueError, match="do not fit"):
+            example.special_pool(x, size, None, None, 0.0, False, False, 1)
+    with pytest.raises(ValueError, match="do not fit"):
+        example.special_pool(x, None, (9, 9), (1, 1), 2.0, False, False, 1)
     assert set(example.null_pointers()) == {3}

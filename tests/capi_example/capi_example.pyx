@@ -71,6 +71,33 @@ def pool(x, int op, kernel, stride, padding, dilation, bint ceil_mode, bint incl
     return (y, index) if indices else y
 
 
+def special_pool(x, size, kernel, stride, double norm, bint ceil_mode, bint indices, int threads):
+    """cconv.adaptive_max_pool*d (norm -1), adaptive_avg_pool*d (norm 0) to `size`, or lp_pool*d."""
+    cdef capi.pool_spec spec
+    cdef void *plan
+    cdef int a, status, rank = x.ndim - 2
+    memset(&spec, 0, sizeof(spec))
+    spec.dtype = capi.FLOAT32 if x.dtype == np.float32 else capi.FLOAT64
+    spec.rank, spec.batch, spec.channels, spec.indices = rank, x.shape[0], x.shape[1], indices
+    spec.op = capi.POOL_MAX if norm < 0 else capi.POOL_AVERAGE
+    spec.ceil_mode = ceil_mode
+    for a in range(rank):
+        spec.input[a], spec.dilation[a] = x.shape[2 + a], 1
+        if norm > 0:
+            spec.kernel[a], spec.stride[a] = kernel[a], stride[a]
+        else:
+            spec.output[a] = size[a]
+    check(capi.lp_pool_init(&spec, norm, &plan) if norm > 0 else capi.adaptive_pool_init(&spec, &plan))
+    y = np.empty((*x.shape[:2], *[spec.output[a] for a in range(rank)]), x.dtype)
+    index = np.empty(y.shape if indices else 0, np.int64)
+    cdef size_t xp = x.ctypes.data, yp = y.ctypes.data, ip = index.ctypes.data
+    with nogil:
+        status = capi.pool_run(plan, <void *>xp, <void *>yp, <long long *>ip if indices else NULL, threads)
+        capi.pool_free(plan)
+    check(status)
+    return (y, index) if indices else y
+
+
 def in_parallel(const float[:, :, :, ::1] images, const float[:, :, :, ::1] w, int threads):
     """One plan of a single image, run on all of them from as many threads at once; then pooled by 2."""
     cdef capi.conv_spec spec
@@ -111,5 +138,5 @@ def null_pointers():
     return [
         capi.conv_init(NULL, &plan), capi.conv_init(&spec, NULL), capi.conv_run(NULL, NULL, NULL, NULL, NULL, 1),
         capi.conv_pack(NULL, NULL, NULL), capi.conv_run_packed(NULL, NULL, NULL, NULL, NULL, 1),
-        capi.pool_init(NULL, &plan), capi.pool_run(NULL, NULL, NULL, NULL, 1),
+        capi.pool_init(NULL, &plan), capi.adaptive_pool_init(NULL, &plan), capi.lp_pool_init(NULL, 2, &plan), capi.pool_run(NULL, NULL, NULL, NULL, 1),
     ]

@@ -1,7 +1,8 @@
-"""A package that cimports cconv: nothing but its own .pyx is compiled, nothing is linked."""
+"""A package that uses cconv from Cython and from C: nothing but its own files is compiled, nothing is linked."""
 
 import sys
 
+import cconv
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 
@@ -9,4 +10,5 @@ openmp = [] if sys.platform in ("darwin", "win32") else ["-fopenmp"]
 extension = Extension(
     "capi_example", ["capi_example.pyx"], extra_compile_args=openmp, extra_link_args=openmp
 )
-setup(ext_modules=cythonize([extension], language_level=3))
+in_c = Extension("capi_c", ["capi_c.c"], include_dirs=[cconv.get_include()])
+setup(ext_modules=[*cythonize([extension], language_level=3), in_c])
