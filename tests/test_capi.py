@@ -124,7 +124,10 @@ def test_adaptive_and_lp_pools(example, rank, dtype, threads):
         size = tuple(int(n) for n in rng.integers(1, 7, rank))
         found = example.special_pool(x, size, None, None, -1.0, False, True, threads)
         expected = getattr(cconv, f"adaptive_max_pool{rank}d")(x, size, True)
-        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), (shape, size)
+        assert all(np.array_equal(a, b) for a, b in zip(found, expected, strict=True)), (
+            shape,
+            size,
+        )
         found = example.special_pool(x, size, None, None, 0.0, False, False, threads)
         assert np.array_equal(found, getattr(cconv, f"adaptive_avg_pool{rank}d")(x, size))
         norm = (1.0, 2.0, np.inf, 3.5)[call % 4]

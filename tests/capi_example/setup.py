@@ -2,9 +2,10 @@
 
 import sys
 
-import cconv
 from Cython.Build import cythonize
 from setuptools import Extension, setup
+
+import cconv
 
 openmp = [] if sys.platform in ("darwin", "win32") else ["-fopenmp"]
 extension = Extension(
