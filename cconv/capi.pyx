@@ -502,7 +502,7 @@ ctypedef fused inside:
 
 cdef int run_planes(Handle *handle, PoolPlan pool, const outer *x, outer *y, inside *_type,
                     int threads) noexcept nogil:
-    """Plane by plane: powers into a copy of the plane, their pool, and the root of that; norm 0: averages as they are."""
+    """Plane by plane: powers into a copy of the plane, their pool, the root of that; norm 0: averages as they are."""
     cdef Py_ssize_t n, i, inputs = 1, outputs = 1
     cdef int a, status = STATUS_OK
     cdef double norm = handle.norm
