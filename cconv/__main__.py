@@ -1,4 +1,4 @@
-"""The command line: `python -m cconv demo [IMAGE]`, `... train`, `... animate {conv,max,avg}` and `... info`.
+"""The command line: `python -m cconv demo [IMAGE]`, `... train`, `... animate {conv,max,avg,...}` and `... info`.
 
 Whatever the user can put right is one line on stderr and exit code 2.
 """
@@ -100,7 +100,10 @@ def parser() -> Parser:
         description="Averages a photograph down to a few pixels of 0 to 9, and writes the moving picture of a "
         "convolution or a pool on them.",
     )
-    animate.add_argument("kind", choices=("conv", "max", "avg"))
+    animate.add_argument("kind", choices=("conv", "max", "avg", "receptive-field"))
+    animate.add_argument(
+        "--layers", type=number(1), default=3, help="of receptive-field (default: %(default)s)"
+    )
     animate.add_argument("--kernel", type=number(1), default=3, help="default: %(default)s")
     animate.add_argument(
         "--stride", type=number(1), help="default: 1 for conv, the kernel for pools"
@@ -112,7 +115,9 @@ def parser() -> Parser:
     )
     animate.add_argument("--image", help="any image file (default: a picture of matplotlib)")
     animate.add_argument(
-        "-o", "--output", help="the .gif or .html to write (default: cconv-KIND.gif)"
+        "-o",
+        "--output",
+        help="the .gif or .html to write, of receptive-field a .png (default: cconv-KIND)",
     )
     commands.add_parser(
         "info",

@@ -414,6 +414,8 @@ def animate(options: Any) -> str:
     """
     from cconv import plot
 
+    if options.kind == "receptive-field":
+        return _receptive_field(options)
     name, photo = load(options.image)
     grey = np.tensordot(LUMINANCE, photo[0], 1)
     small = cconv.adaptive_avg_pool2d(grey[None], options.size)[0]
@@ -431,3 +433,19 @@ def animate(options: Any) -> str:
         y = plot.animate_pool(pixels, k, path, options.stride, padding, dilation, kind=options.kind)
     sizes = f"{pixels.shape[0]} x {pixels.shape[1]} pixels -> {y.shape[0]} x {y.shape[1]}"
     return f"{name}: {sizes}, {y.size} steps: {path}"
+
+
+def _receptive_field(options: Any) -> str:
+    """A PNG: as many convolutions as `options.layers`, all of one geometry."""
+    from cconv import plot
+
+    path = options.output or "cconv-receptive-field.png"
+    check_output(path)
+    layer = cconv.Conv2d(
+        1, 1, options.kernel, options.stride or 1, options.padding, options.dilation, rng=0
+    )
+    figure, fields = plot.receptive_field([layer] * options.layers, (options.size, options.size))
+    figure.savefig(path, dpi=80)
+    last = fields[-1]
+    sees = f"one output sees {last.size[0]} x {last.size[1]} pixels, jump {last.jump[0]}"
+    return f"{options.layers} layers: {sees}: {path}"

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _args, functional
+from . import _args, _receptive, functional
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 
     from .functional import Array, Pads, Size
 
-__all__ = ["animate_conv", "animate_pool", "feature_maps", "kernels", "summary"]
+__all__ = ["animate_conv", "animate_pool", "feature_maps", "kernels", "receptive_field", "summary"]
 
 BLUE, ORANGE, GREEN, GREY = "#0072B2", "#E69F00", "#009E73", "#BBBBBB"
 MOST_FRAMES = 400
@@ -57,7 +57,9 @@ def _figure(width: float, height: float) -> Any:
 class _Board:
     """A grid of numbers; `frame` marks some of its cells."""
 
-    def __init__(self, axes: Any, values: Array, title: str, limits: tuple[float, float]) -> None:
+    def __init__(
+        self, axes: Any, values: Array, title: str, limits: tuple[float, float], longest: int = 0
+    ) -> None:
         from matplotlib.patches import Rectangle
 
         self.axes, self.values = axes, values
@@ -67,14 +69,16 @@ class _Board:
         )
         axes.set(xticks=[], yticks=[], xlim=(-0.5, columns - 0.5), ylim=(rows - 0.5, -0.5))
         axes.set_title(title, fontsize=11)
+        shown = {place: number(float(value)) for place, value in np.ndenumerate(values)}
+        longest = max(longest, *(len(text) for text in shown.values()), 1)
+        # the boards are some 270 points wide and high; a digit is 0.65 of the font's size
+        size = min(9.0, 270 / max(rows, columns) * 0.9 / (0.65 * longest))
         self.texts = {
-            (i, j): axes.text(
-                j, i, number(float(values[i, j])), ha="center", va="center", fontsize=9
-            )
+            (i, j): axes.text(j, i, shown[i, j], ha="center", va="center", fontsize=size, zorder=5)
             for i, j in np.ndindex(rows, columns)
         }
         self.marks = [
-            Rectangle((0, 0), 1, 1, fill=False, lw=2.5, visible=False)
+            Rectangle((0, 0), 1, 1, fill=False, lw=2.5, visible=False, zorder=4)  # over the padding
             for _ in range(rows * columns)
         ]
         for mark in self.marks:
@@ -197,7 +201,8 @@ def animate_conv(
     left, middle, right = figure.subplots(1, 3, width_ratios=widths)
     board = _Board(left, padded, f"input {x.shape[0]} x {x.shape[1]}, padded", _limits(x))
     _grey_padding(board, x.shape, before)
-    taps = _Board(middle, w, "kernel: input x weight", _limits(w))
+    longest = sum(max(len(number(v)) for v in a.ravel().tolist()) for a in (padded, w)) + 3
+    taps = _Board(middle, w, "kernel: input x weight = product", _limits(w), longest)
     result = _Board(right, y, f"output {y.shape[0]} x {y.shape[1]}", _limits(y))
     caption = figure.supxlabel("", fontsize=11, family="monospace")
 
@@ -205,14 +210,17 @@ def animate_conv(
         place = divmod(step, y.shape[1])
         cells = _cells(place, w.shape, s, d)
         board.mark(cells, BLUE)
+        products = []
         for tap, cell in zip(np.ndindex(*w.shape), cells, strict=True):
-            taps.texts[tap].set_text(f"{number(float(padded[cell]))} x {number(float(w[tap]))}")
+            value, weight = float(padded[cell]), float(w[tap])
+            products.append(value * weight)
+            text = f"{number(value)} x {number(weight)}\n= {number(products[-1])}"
+            taps.texts[tap].set_text(text)
         result.mark([place], ORANGE)
         result.reveal(step + 1)
-        products = [padded[cell] * w[tap] for tap, cell in zip(np.ndindex(*w.shape), cells, strict=True)]  # fmt: skip
         terms = " + ".join(number(float(p)) for p in products)
         if len(terms) > 90:
-            terms = "sum of the products"
+            terms = "sum of the products in the kernel's cells"
         caption.set_text(f"{terms} = {number(float(y[place]))}")
         return []
 
@@ -316,7 +324,7 @@ def _grey_padding(board: _Board, shape: tuple[int, ...], before: Sequence[int]) 
             board.axes.add_patch(
                 Rectangle((j - 0.5, i - 0.5), 1, 1, facecolor="white", edgecolor=GREY, hatch="//", lw=0.5)
             )  # fmt: skip
-            text.set(color="#666666", zorder=5)
+            text.set(color="#444444")
 
 
 # ---------------------------------------------------------------- grids
@@ -392,6 +400,59 @@ def kernels(weight: ArrayLike, columns: int | None = None) -> Any:
     if w.shape[1] == 3:
         images = list((w / most / 2 + 0.5).transpose(0, 2, 3, 1))
     return _grid(images, columns, "RdBu", (-most, most), f"{len(images)} kernels")
+
+
+def receptive_field(
+    layers: Sequence[Any], input_size: Sequence[int], place: Sequence[int] | None = None
+) -> tuple[Any, list[_receptive.Field]]:
+    """
+    What one output of a stack of 2-D layers sees of the input, drawn, and as numbers after each layer.
+
+    Parameters
+    ----------
+    layers : sequence of callables
+        Convolutions and pools of cconv; whatever has no ``kernel_size`` counts as elementwise.
+    input_size : tuple of int
+        ``(H, W)``, or a whole shape that ends with them.
+    place : (int, int), optional
+        The output's row and column; by default the one whose field is in the middle.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    fields : list
+        Of each layer `size`, `jump` (the product of the strides) and `start`, per axis: output i of it sees the inputs
+        ``start + i * jump`` to ``start + i * jump + size - 1``.
+
+    Raises
+    ------
+    ValueError
+        For no layers, transposed convolutions, adaptive pools and layers of another rank.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> import cconv
+    >>> from cconv.plot import receptive_field
+    >>> layers = [cconv.Conv2d(1, 8, 3, padding=1), cconv.MaxPool2d(2), cconv.Conv2d(8, 8, 3)]
+    >>> figure, fields = receptive_field(layers, (12, 12))
+    >>> [(field.size, field.jump, field.start) for field in fields]
+    [((3, 3), (1, 1), (-1, -1)), ((4, 4), (2, 2), (-1, -1)), ((8, 8), (2, 2), (-1, -1))]
+    """
+    if not layers or len(input_size) < 2:
+        raise ValueError("receptive_field: needs a layer, and an input_size that ends with (H, W)")
+    found = _receptive.fields(layers)
+    shape = (int(input_size[-2]), int(input_size[-1]))
+    last = found[-1]
+    if place is None:
+        place = [
+            max(0, round(((L - 1) / 2 - a - (r - 1) / 2) / j))
+            for L, a, r, j in zip(shape, last.start, last.size, last.jump, strict=True)
+        ]
+    figure = _figure(7, 7.5 + 0.2 * len(found))
+    _receptive.draw(figure, found, shape, place)
+    return figure, found
 
 
 def summary(layers: Sequence[Any], input_size: Sequence[int]) -> str:

@@ -15,6 +15,7 @@ FLOORS = [
     {"__main__"},
     {"_demo", "_train"},
     {"plot"},
+    {"_receptive"},
     {"__init__"},
     {"interop"},
     {"layers"},

@@ -114,3 +114,44 @@ def test_the_command(tmp_path):
         done = subprocess.run([*command, *options], cwd=tmp_path, capture_output=True, text=True)
         assert done.returncode == 2, options
         assert done.stderr.count("\n") == 1, done.stderr
+    done = subprocess.run(
+        [*command, "receptive-field", "--layers", "2", "--stride", "2", "-o", "field.png"],
+        cwd=tmp_path, capture_output=True, text=True,
+    )  # fmt: skip
+    assert "2 layers: one output sees 7 x 7 pixels, jump 4" in done.stdout, done.stderr
+    assert (tmp_path / "field.png").read_bytes().startswith(b"\x89PNG")
+
+
+def test_the_window_is_seen_over_the_padding(tmp_path, monkeypatch):
+    """The mark is drawn over the hatched cells, and every product stands in its cell."""
+    frames = []
+    monkeypatch.setattr(plot, "_save", lambda figure, draw, *rest: frames.append((figure, draw)))
+    plot.animate_conv(X, W, tmp_path / "conv.gif", padding=1)
+    figure, draw = frames[0]
+    draw(0)
+    left, middle = figure.axes[:2]
+    marks = [p for p in left.patches if p.get_visible() and not p.get_fill()]
+    hatched = [p for p in left.patches if p.get_hatch()]
+    assert len(marks) == W.size and hatched
+    assert min(m.get_zorder() for m in marks) > max(p.get_zorder() for p in hatched)
+    products = np.pad(X, 1)[:2, :3] * W
+    shown = [float(t.get_text().split("= ")[1]) for t in middle.texts]
+    assert np.array_equal(shown, products.ravel())
+
+
+def luminance(color):
+    c = np.asarray(color[:3])
+    linear = np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)
+    return linear @ [0.2126, 0.7152, 0.0722]
+
+
+def test_readable_without_colours():
+    """WCAG's contrast: black numbers on every cell, and marks against every cell as white or as dark as it gets."""
+    import matplotlib
+    from matplotlib.colors import to_rgb
+
+    cells = 0.55 * matplotlib.colormaps["cividis"](np.linspace(0, 1, 64))[:, :3] + 0.45
+    light = np.array([luminance(c) for c in cells])
+    assert ((light + 0.05) / 0.05).min() > 4.5
+    assert (np.diff(light) > 0).all()  # lighter is always more
+    assert (1.05) / (luminance(to_rgb(plot.BLUE)) + 0.05) > 4.5
