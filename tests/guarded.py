@@ -115,6 +115,11 @@ def a_convolution(rng, transposed):
     effective = [d * (k - 1) + 1 for k, d in zip(kernel, dilation, strict=True)]
     space = size(rng, effective, rank)
     padding = tuple(tuple(int(n) for n in rng.integers(0, min(4, L), 2)) for L in space)
+    if transposed:  # which leave something of the output
+        spans = [(L - 1) * s + e for L, s, e in zip(space, stride, effective, strict=True)]
+        padding = tuple(
+            p if sum(p) < span else (0, 0) for p, span in zip(padding, spans, strict=True)
+        )
     x = numbers(rng, (int(rng.integers(1, 3)), c * groups, *space), dtype)
     w = numbers(rng, (c * groups, o, *kernel) if transposed else (o * groups, c, *kernel), dtype)
     b = numbers(rng, (o * groups,), dtype) if rng.random() < 0.5 else None
