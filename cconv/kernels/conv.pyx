@@ -183,6 +183,16 @@ cdef inline void copy_tile(real *y, Py_ssize_t step, real *buf, Run *runs, int n
                     q[j] = p[j * step]
 
 
+cdef inline bint follow(const Run *runs, int n) noexcept nogil:
+    """Whether the runs lie one behind the other in y. Every one is looked at: with negative strides the last can stand
+    where it should while those between do not."""
+    cdef int r
+    for r in range(1, n):
+        if runs[r].y - runs[0].y != runs[r].lane:
+            return False
+    return True
+
+
 cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, const real *panels, Py_ssize_t count,
                      Py_ssize_t k0, bint first, Py_ssize_t tile0, Py_ssize_t tile1, Py_ssize_t tiles,
                      Py_ssize_t *start, Py_ssize_t *extent, Py_ssize_t positions, real *dense) noexcept nogil:
@@ -203,8 +213,7 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
         b = panels
         while q < positions:
             n = panel_runs(job, runs, q, min(q + NR, positions), start, extent)
-            direct = dense == NULL and q + NR <= positions and job.ys[2] == 1 and (
-                n == 1 or runs[n - 1].y - runs[0].y == runs[n - 1].lane)
+            direct = dense == NULL and q + NR <= positions and job.ys[2] == 1 and follow(runs, n)
             t = t0
             while t < t1:
                 o = tile_row(job.O, tiles, t)
