@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True
 """The functions of capi.pxd: plans are made under the GIL by the same code as for Python, and run without it."""
-from cconv import _args, _calls, _problem, _run
+from cconv import _args, _calls, _problem, _run, _version
 from numpy import dtype as numpy_dtype
 
 from cconv._run cimport ConvPlan, PoolPlan, allowed_threads, item_count, split_threads, thread_limit
@@ -9,6 +9,12 @@ from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.stdlib cimport free, malloc
 from libc.string cimport memcpy
+
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
+stamp = CCONV_STAMP_STRING.decode()
+_version.check_stamp(_run, stamp)
 
 
 cdef struct Handle:
