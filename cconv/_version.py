@@ -19,7 +19,7 @@ def check_stamp(module: Any, expected: str | None = None) -> str:
     if not good:
         raise ImportError(
             f"cconv {__version__} is a mixed installation: its compiled module {module.__name__} has the stamp "
-            f"{stamp}, expected {expected or __version__}; uninstall cconv until pip finds no more of it, remove what is "
+            f"{stamp}, expected {expected or __version__}; uninstall cconv until pip finds no more, remove what is "
             "left of its folder, and install it again (in a source tree: python setup.py build_ext --inplace --force)"
         )
     return stamp

@@ -1,4 +1,4 @@
-"""In one process with the thread pools of PyTorch, scikit-learn and NumPy: right results, and everyone's counts kept."""
+"""In one process with the pools of PyTorch, scikit-learn and NumPy: right results, everyone's thread counts kept."""
 
 import os
 import subprocess

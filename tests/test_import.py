@@ -1,4 +1,4 @@
-"""What an import does and does not: no foreign files, no network, no code that the processor may lack, no mixed builds."""
+"""What an import does and does not: no foreign file, no network, no code the processor may lack, no mixed builds."""
 
 import importlib.metadata
 import os
