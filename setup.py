@@ -1,19 +1,29 @@
 """Builds every kernel once per instruction set and element type, from one source; the metadata is in pyproject.toml."""
 
+import gzip
 import os
 import platform
+import re
 import shutil
 import sys
+import tarfile
 import tempfile
+import zlib
 from pathlib import Path
 
 from Cython.Build import cythonize
 from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
+from setuptools.command.sdist import sdist
 
 KERNELS = ("conv", "winograd", "pool", "weight_grad", "pool_grad")
 TOP = ("_cpu", "_run", "_backward", "capi")
 FLOATS_ONLY = ("winograd", "weight_grad", "pool_grad")
+VERSION = re.search(r'__version__ = "(.+)"', Path("cconv/_version.py").read_text())[1]
+# the version and a digest of the structs that modules hand to each other: a mixed installation is refused
+STAMP = f"{VERSION}_{zlib.crc32(Path('cconv/kernels/job.pxd').read_bytes()):08x}"
+STAMPED = ["cconv/kernels/job.pxd", "cconv/kernels/stamp.h", "cconv/_version.py"]
+DIRECTIVES = {"freethreading_compatible": True}
 DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
 MSVC = sys.platform == "win32"
@@ -40,7 +50,7 @@ class BuildExt(build_ext):
     def build_extensions(self):
         flags = self.openmp_flags()
         for ext in self.extensions:
-            if "kernels" in ext.name:
+            if "kernels" in ext.name or ext.name == "cconv._run":
                 ext.extra_compile_args += flags[0]
                 ext.extra_link_args += flags[1]
         super().build_extensions()
@@ -57,7 +67,19 @@ class BuildExt(build_ext):
             return ["/openmp"], []
         candidates = [(["-fopenmp"], ["-fopenmp"])]
         if sys.platform == "darwin":
-            candidates = [(["-Xpreprocessor", "-fopenmp"], ["-lomp"])]
+            # Apple's compiler has no runtime of its own; Homebrew's and MacPorts' lie outside of its search path
+            omp = (["-Xpreprocessor", "-fopenmp"], ["-lomp"])
+            candidates = [omp] + [
+                (
+                    [*omp[0], f"-I{prefix}/include"],
+                    [f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib", *omp[1]],
+                )
+                for prefix in (
+                    "/opt/homebrew/opt/libomp",
+                    "/usr/local/opt/libomp",
+                    "/opt/local/lib/libomp",
+                )
+            ]
         for compile_args, link_args in candidates:
             with tempfile.TemporaryDirectory() as folder:
                 source = Path(folder, "probe.c")
@@ -77,16 +99,41 @@ class BuildExt(build_ext):
         return [], []
 
 
+class Sdist(sdist):
+    """With SOURCE_DATE_EPOCH, the same files give an archive of the same bytes: no times, owners or umask in it."""
+
+    def make_archive(self, base_name, format, root_dir=None, base_dir=None, owner=None, group=None):
+        epoch = os.environ.get("SOURCE_DATE_EPOCH")
+        if epoch is None or format != "gztar":
+            return super().make_archive(base_name, format, root_dir, base_dir, owner, group)
+
+        def plain(info):
+            info.mtime, info.uid, info.gid, info.uname, info.gname = int(epoch), 0, 0, "", ""
+            info.mode = 0o755 if info.isdir() or info.mode & 0o100 else 0o644
+            return info
+
+        name = f"{base_name}.tar.gz"
+        Path(name).parent.mkdir(parents=True, exist_ok=True)
+        with open(name, "wb") as file, gzip.GzipFile("", "wb", 9, file, int(epoch)) as stream:
+            with tarfile.open(fileobj=stream, mode="w", format=tarfile.PAX_FORMAT) as tar:
+                tar.add(base_dir, filter=plain)
+        return name
+
+
 def extensions():
     top = [Extension(f"cconv.{name}", [f"cconv/{name}.pyx"]) for name in TOP]
     sources = [
         Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS
     ]
-    translated = cythonize([*top, *sources], build_dir="build/cy", language_level=3, annotate=False)
+    translated = cythonize(
+        [*top, *sources], build_dir="build/cy", language_level=3, compiler_directives=DIRECTIVES
+    )
     result = translated[: len(top)]
     common = ["/O2"] if MSVC else ["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-g0"]
     for ext in result:
         ext.include_dirs += ["cconv/kernels", "cconv/include"]
+        ext.define_macros.append(("CCONV_STAMP", STAMP))
+        ext.depends += STAMPED
         ext.extra_compile_args += common[:1] if MSVC else ["-O2", "-g0"]
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in ISAS.items():
@@ -100,7 +147,7 @@ def extensions():
                 copy = folder / f"{name}.c"
                 if not copy.exists() or copy.read_bytes() != Path(ext.sources[0]).read_bytes():
                     shutil.copyfile(ext.sources[0], copy)
-                macros = [("CCONV_DTYPE", code), ("CCONV_VBYTES", width)]
+                macros = [("CCONV_DTYPE", code), ("CCONV_VBYTES", width), ("CCONV_STAMP", STAMP)]
                 if not MSVC:
                     macros.append(("CYTHON_INLINE", "inline __attribute__((always_inline))"))
                 if os.environ.get("CCONV_SCALAR"):
@@ -112,7 +159,7 @@ def extensions():
                         include_dirs=["cconv/kernels"],
                         define_macros=macros,
                         extra_compile_args=common + flags,
-                        depends=["cconv/kernels/simd.h"],
+                        depends=["cconv/kernels/simd.h", *STAMPED],
                     )
                 )
     return result
@@ -121,6 +168,6 @@ def extensions():
 if __name__ == "__main__":
     setup(
         ext_modules=extensions(),
-        cmdclass={"build_ext": BuildExt},
+        cmdclass={"build_ext": BuildExt, "sdist": Sdist},
         options={"build_ext": {"parallel": os.cpu_count() or 1}},
     )

@@ -14,17 +14,21 @@ The map of the house, from the door down; each room imports only from those belo
 - ``_args`` - shapes, scalars and dtypes: every TypeError and ValueError is worded there
 - ``_run``, ``_backward`` - the per-call path: finds the cached plan, allocates, calls one kernel
 - ``_plan`` - which kernel, which blocks, how much workspace: integers in, a plan out
+- ``_version`` - the version, and whether the compiled modules belong to it
 - ``_problem`` - the sizes of one operation, always with three spatial axes; the output-size formulas
 - ``kernels`` - the loops, one source for every element type and instruction set
 """
 
-from . import functional, grad, layers
-from ._prepack import Explanation, Prepacked
-from ._run import get_num_threads, set_num_threads, show_config
-from .functional import *  # noqa: F403
-from .layers import *  # noqa: F403
+from . import _cpu
+from ._version import __version__, check_stamp
 
-__version__ = "0.1.0"
+check_stamp(_cpu)  # before anything is built upon the compiled modules
+
+from . import functional, grad, layers  # noqa: E402
+from ._prepack import Explanation, Prepacked  # noqa: E402
+from ._run import get_num_threads, set_num_threads, show_config  # noqa: E402
+from .functional import *  # noqa: E402, F403
+from .layers import *  # noqa: E402, F403
 
 
 def get_include() -> str:

@@ -14,6 +14,11 @@ from cconv._run cimport (Workspace, give_workspace, list_windows, new_output, ov
                          thread_limit)
 from cconv.kernels.job cimport PoolGradJob, PoolGradTable, PoolJob, WeightGradJob, WeightGradTable
 
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
+stamp = CCONV_STAMP_STRING.decode()
+
 
 cdef object key_part(value):
     """What of an argument a cached call depends on: the shape and dtype of an array, the value of anything else."""

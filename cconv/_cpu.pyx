@@ -29,7 +29,11 @@ cdef extern from *:
     int cconv_avx512() nogil
     const char *CCONV_COMPILER
 
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
 compiler = CCONV_COMPILER.decode()
+stamp = CCONV_STAMP_STRING.decode()
 
 
 def supported():

@@ -8,7 +8,9 @@ import numpy as np
 from cconv import _cpu
 from cconv._plan import choose as plan_conv, phases as plan_phases, pool as plan_pool, winograd_tile, winograd_weights
 from cconv._problem import Part, flattened, interleaved
+from cconv._version import check_stamp
 
+cimport cython
 from cpython.buffer cimport (PyBUF_STRIDES, PyBUF_WRITABLE, PyBuffer_FillInfo, PyBuffer_Release,
                              PyObject_GetBuffer)
 from cpython.exc cimport PyErr_CheckSignals
@@ -20,8 +22,17 @@ from libc.string cimport memmove, memset
 
 from cconv.kernels.job cimport ConvJob, ConvTable, PoolJob, PoolTable
 
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
+stamp = CCONV_STAMP_STRING.decode()
+check_stamp(_cpu, stamp)
+
 ndarray = np.ndarray
 empty = np.empty
+# What calls share is touched under the GIL, and without one (free-threaded Python) in this critical section;
+# on builds with the GIL it compiles to nothing. Dictionaries (plans, layouts) have locks of their own.
+cdef object guard = object()
 
 # ---------------------------------------------------------------- instruction set
 
@@ -66,6 +77,7 @@ def kernel_module(dtype, name):
         return modules[dtype, name]
     except KeyError:
         module = importlib.import_module(f"cconv.kernels.{isa}.{DTYPES[dtype]}.{name}")
+        check_stamp(module, stamp)
         return modules.setdefault((dtype, name), module)
 
 
@@ -76,7 +88,22 @@ def lanes(dtype):
 
 # ---------------------------------------------------------------- threads
 
+cdef extern from *:
+    """
+    #ifdef _OPENMP
+    #include <omp.h>
+    #define cconv_omp_threads() omp_get_max_threads()
+    #define cconv_omp_processors() omp_get_num_procs()
+    #else
+    #define cconv_omp_threads() 1
+    #define cconv_omp_processors() 1
+    #endif
+    """
+    int cconv_omp_threads() nogil
+    int cconv_omp_processors() nogil
+
 cdef int threads = 0                # 0: not asked for yet, see thread_limit
+cdef int omp_initial = 0            # what OpenMP allows when nobody has lowered it
 cdef bint forked = False
 
 
@@ -132,6 +159,7 @@ def set_num_threads(n):
     n = n.__index__()
     if not 1 <= n <= 1024:
         raise ValueError(f"set_num_threads: n must be from 1 to 1024, got {n}")
+    thread_limit()  # what OpenMP begins with is noted before
     threads = n
 
 
@@ -142,8 +170,9 @@ def get_num_threads():
     Returns
     -------
     int
-        What `set_num_threads` set; at import ``CCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the processors
-        that this process may use.
+        What `set_num_threads` set; at the first call ``CCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the
+        processors that this process may use. Less where OpenMP's own limit has been lowered below what it began
+        with, as within ``threadpoolctl.threadpool_limits``.
 
     Examples
     --------
@@ -162,12 +191,17 @@ def after_fork():
 
 cdef int thread_limit() except 0:
     """Asked for at the first call, not at import: reading the cgroup is file access."""
-    global threads
+    global threads, omp_initial
+    cdef int now
     if forked:
         return 1
     if threads == 0:
+        value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
+        omp_initial = min(int(value), 1024) if value.isdigit() and int(value) else cconv_omp_processors()
         threads = default_threads()
-    return threads
+    # A num_threads clause overrules omp_set_num_threads: so who lowers that for a while (threadpoolctl) is asked for.
+    now = cconv_omp_threads()
+    return now if now < omp_initial and now < threads else threads
 
 
 cdef int allowed_threads(int n) noexcept nogil:
@@ -232,10 +266,11 @@ cdef list idle = []
 
 
 cdef Workspace take_workspace(size_t size):
-    cdef Workspace space
-    try:
-        space = <Workspace>idle.pop()
-    except IndexError:
+    cdef Workspace space = None
+    with cython.critical_section(guard):
+        if idle:
+            space = <Workspace>idle.pop()
+    if space is None:
         space = Workspace.__new__(Workspace)
     if space.size < size:
         free(space.base)
@@ -250,8 +285,9 @@ cdef Workspace take_workspace(size_t size):
 
 cdef give_workspace(Workspace space):
     # bounded: at most four blocks stay, of at most 64 MiB each
-    if len(idle) < 4 and space.size <= 64 << 20:
-        idle.append(space)
+    with cython.critical_section(guard):
+        if len(idle) < 4 and space.size <= 64 << 20:
+            idle.append(space)
 
 
 cdef extern from *:
@@ -303,7 +339,10 @@ cdef void give_block(void *data, size_t size) noexcept:
     global kept_count, kept_bytes
     if data == NULL:
         return
-    if size <= BLOCKS_MOST // 2:
+    if size > BLOCKS_MOST // 2:
+        free(data)
+        return
+    with cython.critical_section(guard):
         while kept_count and (kept_count == 8 or kept_bytes + size > BLOCKS_MOST):
             # the oldest goes
             free(kept[0].data)
@@ -314,28 +353,33 @@ cdef void give_block(void *data, size_t size) noexcept:
         kept[kept_count].size = size
         kept_count += 1
         kept_bytes += size
-    else:
-        free(data)
+
+
+cdef void *take_block(size_t size) noexcept:
+    """Memory of a dead output of the same size, or NULL."""
+    global kept_count, kept_bytes
+    cdef void *data = NULL
+    cdef int i
+    with cython.critical_section(guard):
+        for i in range(kept_count - 1, -1, -1):
+            if kept[i].size == size:
+                data = kept[i].data
+                kept_count -= 1
+                kept_bytes -= size
+                memmove(&kept[i], &kept[i + 1], (kept_count - i) * sizeof(Kept))
+                break
+    return data
 
 
 cdef new_output(shape, dtype, size_t size):
     """np.empty, with large memory taken from dead outputs of the same size."""
-    global kept_count, kept_bytes
     cdef Block block
-    cdef int i
     if size < BLOCK_LEAST or size > BLOCKS_MOST // 2:
         return empty(shape, dtype)
-    for i in range(kept_count - 1, -1, -1):
-        if kept[i].size == size:
-            block = Block.__new__(Block)
-            block.data = kept[i].data
-            block.size = size
-            kept_count -= 1
-            kept_bytes -= size
-            memmove(&kept[i], &kept[i + 1], (kept_count - i) * sizeof(Kept))
-            return ndarray(shape, dtype, block)
     block = Block.__new__(Block)
-    block.data = cconv_block(size)
+    block.data = take_block(size)
+    if block.data == NULL:
+        block.data = cconv_block(size)
     if block.data == NULL:
         raise MemoryError(f"cconv: no memory for an output of {size} bytes")
     block.size = size

@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True
 """The functions of capi.pxd: plans are made under the GIL by the same code as for Python, and run without it."""
-from cconv import _args, _calls, _problem, _run
+from cconv import _args, _calls, _problem, _run, _version
 from numpy import dtype as numpy_dtype
 
 from cconv._run cimport ConvPlan, PoolPlan, allowed_threads, item_count, split_threads, thread_limit
@@ -11,6 +11,12 @@ from libc.stdlib cimport free, malloc
 from libc.math cimport fabs, isinf, pow, sqrt
 from libc.string cimport memcpy, memset
 from cpython.pycapsule cimport PyCapsule_New
+
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
+stamp = CCONV_STAMP_STRING.decode()
+_version.check_stamp(_run, stamp)
 
 
 cdef struct Handle:

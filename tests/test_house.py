@@ -26,7 +26,7 @@ FLOORS = [
     {"_layout", "_fft", "_stacked", "_backward"},
     {"_args", "_run"},
     {"_plan", "_cpu"},
-    {"_problem"},
+    {"_problem", "_version"},
     {"kernels"},
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}

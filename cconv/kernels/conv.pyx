@@ -27,6 +27,9 @@ from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, any
                                  store, tile_row, vec)
 
 
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
 cdef extern from "simd.h" nogil:
     const int HAS_HALF
     void load_halves_ "load_halves"(const uint16_t *h, real *x, Py_ssize_t n)
@@ -740,3 +743,4 @@ TABLE.openmp = HAS_OPENMP
 TABLE.run = run
 TABLE.pack = pack_weights
 table = PyCapsule_New(&TABLE, "cconv.conv", NULL)
+stamp = CCONV_STAMP_STRING.decode()

@@ -28,6 +28,9 @@ from cconv.kernels.rows cimport spread_row
 from cconv.kernels.tile cimport VL, load, load2, real, set1, store, vec
 
 
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
 cdef extern from "simd.h" nogil:
     const real LOWEST "CCONV_LOWEST"
     vec max_nan(vec acc, vec v)
@@ -472,3 +475,4 @@ cdef PoolTable TABLE
 TABLE.lanes = VL
 TABLE.run = run
 table = PyCapsule_New(&TABLE, "cconv.pool", NULL)
+stamp = CCONV_STAMP_STRING.decode()

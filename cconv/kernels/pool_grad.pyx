@@ -25,6 +25,9 @@ from cconv.kernels.rows cimport spread_row
 from cconv.kernels.tile cimport VL, copy_run, load, real, set1, store, vec
 
 
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
 cdef extern from "simd.h" nogil:
     const real LOWEST "CCONV_LOWEST"
     ctypedef long long ireal
@@ -475,3 +478,4 @@ cdef PoolGradTable TABLE
 TABLE.lanes = VL
 TABLE.run = run
 table = PyCapsule_New(&TABLE, "cconv.pool_grad", NULL)
+stamp = CCONV_STAMP_STRING.decode()

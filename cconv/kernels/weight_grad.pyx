@@ -27,6 +27,9 @@ from cconv.kernels.slab cimport fill_slab
 from cconv.kernels.tile cimport MR, NR, VL, copy_run, load, real, set1, source, store, tile_row, vec
 
 
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
 cdef extern from "simd.h" nogil:
     void transpose(const real *p, Py_ssize_t ld, int rows, real *q, Py_ssize_t ldq, int columns)
     real sum_lanes(vec v)
@@ -582,3 +585,4 @@ TABLE.rows = MR
 TABLE.run = run
 TABLE.reduce = reduce_chunks
 table = PyCapsule_New(&TABLE, "cconv.weight_grad", NULL)
+stamp = CCONV_STAMP_STRING.decode()

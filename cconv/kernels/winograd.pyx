@@ -30,6 +30,9 @@ from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, cop
                                  store, tile_row, vec)
 
 
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
 cdef extern from "simd.h" nogil:
     void load4(const real *p, vec *a, vec *b, vec *c, vec *d)
     void store4(real *p, vec a, vec b, vec c, vec d)
@@ -462,3 +465,4 @@ TABLE.openmp = HAS_OPENMP
 TABLE.run = run
 TABLE.pack = pack_weights
 table = PyCapsule_New(&TABLE, "cconv.winograd", NULL)
+stamp = CCONV_STAMP_STRING.decode()
