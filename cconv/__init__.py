@@ -18,7 +18,8 @@ The map of the house, from the door down; each room imports only from those belo
 - ``kernels`` - the loops, one source for every element type and instruction set
 """
 
-from . import functional, grad, layers
+# _interpreter comes first: it refuses before anything compiled is loaded
+from . import _interpreter, functional, grad, layers  # noqa: F401
 from ._prepack import Explanation, Prepacked
 from ._run import get_num_threads, set_num_threads, show_config
 from .functional import *  # noqa: F403

@@ -288,6 +288,7 @@ cdef class PoolGradPlan:
         cdef Py_ssize_t items, first = 0, step
         cdef double most = self.work / 1e5, start
         cdef int allowed = thread_limit()
+        cdef Watch signals
         cdef Workspace space = None
         if out is not None and not out.flags.c_contiguous:
             return None
@@ -332,11 +333,15 @@ cdef class PoolGradPlan:
             job.pool.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.pool.threads, items))
             space = take_workspace(job.pool.threads * job.pool.workspace_bytes)
             job.pool.workspace = space.data
+            job.watch = &signals
+            watch(&signals)
             step = first_step(items, self.work, 2e7, job.pool.threads, 1)
             while first < items:
                 start = seconds()
                 with nogil:
                     self.table.run(&job, first, min(first + step, items))
+                if signals.stop:
+                    raise_set()
                 first += step
                 if first < items:
                     PyErr_CheckSignals()

@@ -223,7 +223,7 @@ cdef void watch(Watch *here) noexcept nogil:
 
 
 cdef int look(Watch *here) noexcept nogil:
-    """Whether a kernel has to give up; an exception is set then. Only the calling thread can tell, and does it rarely."""
+    """Whether a kernel has to give up; an exception is set then. Only the calling thread asks, and rarely."""
     if here.stop or PyThread_get_thread_ident() != here.owner or seconds() < here.due:
         return here.stop
     with gil:
@@ -984,7 +984,7 @@ cdef class PoolPlan:
             self.steps *= max(1, sum([p.kernel[a].bit_length() if job.doubled[a] else p.kernel[a] for a in range(3)]))
         if indexed:
             self.work *= job.k[0] * job.k[1] * job.k[2]
-            self.steps = self.work
+            self.steps = 8 * self.work
 
     cpdef run(self, x, out, index):
         """`out` and `index` are None or checked; returns None where an array must be copied first."""

@@ -97,6 +97,7 @@ cdef struct PoolJob:
     Py_ssize_t blocks               # items of one plane
 
 cdef struct PoolGradJob:
+    Watch *watch                    # asked at every block of output rows, for an item may have many
     PoolJob pool                    # x is the input (maxima only); y is read: the gradient of the output
     void *gx                        # contiguous
     int pairs                       # maxima: along H by doubling
