@@ -19,6 +19,8 @@ The map of the house, from the door down; each room imports only from those belo
 - ``kernels`` - the loops, one source for every element type and instruction set
 """
 
+# _interpreter comes first: it refuses before anything compiled is loaded
+from . import _interpreter  # noqa: F401, I001
 from . import _cpu
 from ._version import __version__, check_stamp
 

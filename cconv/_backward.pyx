@@ -10,9 +10,16 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memset
 
-from cconv._run cimport (Workspace, give_workspace, list_windows, new_output, overlap, place, take_workspace,
-                         thread_limit)
-from cconv.kernels.job cimport PoolGradJob, PoolGradTable, PoolJob, WeightGradJob, WeightGradTable
+from cconv._run cimport (Workspace, enter_call, first_step, give_workspace, leave_call, list_windows, new_output,
+                         next_step, overlap, place, seconds, take_workspace, thread_limit, watch)
+from cconv.kernels.job cimport PoolGradJob, PoolGradTable, PoolJob, Watch, WeightGradJob, WeightGradTable
+
+
+cdef extern from *:
+    """
+    static int cconv_raise_set(void) { return -1; }
+    """
+    int raise_set "cconv_raise_set"() except -1     # the exception that a look at the signals has left
 
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
@@ -110,11 +117,12 @@ cdef class WeightGradPlan:
     cpdef run(self, x, grad, out):
         """`x`, `grad` and `out` (None or checked) have the plan's dtype; None where an array must be copied first."""
         cdef Py_buffer xv, gv, wv
-        cdef int got = 0, a
+        cdef int got = 0, a, allowed = thread_limit()
         cdef WeightGradJob job = self.job
+        cdef Watch signals
         cdef Py_ssize_t items, first = 0, step
         cdef size_t workspace, total
-        cdef double most = self.work / 1e6
+        cdef double most = self.work / 1e6, start
         cdef Workspace space = None
         if job.conv.N == 0:
             w = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
@@ -124,6 +132,7 @@ cdef class WeightGradPlan:
             return None
         w = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
         PyObject_GetBuffer(x, &xv, PyBUF_STRIDES)
+        allowed = enter_call(allowed)
         try:
             got = 1
             PyObject_GetBuffer(grad, &gv, PyBUF_STRIDES)
@@ -148,7 +157,7 @@ cdef class WeightGradPlan:
                     job.conv.xs[a], job.conv.ys[a] = job.conv.ys[a], job.conv.xs[a]
             job.conv.w = wv.buf
             items = job.conv.G * job.c_blocks * job.o_blocks * job.chunks
-            job.conv.threads = thread_limit()
+            job.conv.threads = allowed
             if job.conv.threads > most:
                 job.conv.threads = max(1, <int>most)
             job.conv.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.conv.threads, items))
@@ -158,19 +167,25 @@ cdef class WeightGradPlan:
             space = take_workspace(total)
             job.conv.workspace = space.data
             job.partial = space.data + workspace if job.chunks > 1 else job.conv.w
-            step = items if self.work <= 1e9 else max(<Py_ssize_t>job.conv.threads,
-                                                      <Py_ssize_t>(items * (1e9 * job.conv.threads / self.work)))
+            job.watch = &signals
+            watch(&signals)
+            step = first_step(items, self.work, 2e8, job.conv.threads, 1)
             while first < items:
+                start = seconds()
                 with nogil:
                     self.table.run(&job, first, min(first + step, items))
+                if signals.stop:
+                    raise_set()
                 first += step
                 if first < items:
                     PyErr_CheckSignals()
+                    step = next_step(step, seconds() - start, &job.conv.threads, 1)
             if job.chunks > 1:
                 with nogil:
                     self.table.reduce(&job)
             return w
         finally:
+            leave_call()
             if space is not None:
                 give_workspace(space)
             if got > 2:
@@ -276,7 +291,9 @@ cdef class PoolGradPlan:
         cdef bint has_x = False, has_index = False, has_grad = False, has_out = False
         cdef PoolGradJob job = self.job
         cdef Py_ssize_t items, first = 0, step
-        cdef double most = self.work / 1e5
+        cdef double most = self.work / 1e5, start
+        cdef int allowed = thread_limit()
+        cdef Watch signals
         cdef Workspace space = None
         if out is not None and not out.flags.c_contiguous:
             return None
@@ -286,6 +303,7 @@ cdef class PoolGradPlan:
         if 0 in grad.shape:
             gx[...] = 0
             return gx
+        allowed = enter_call(allowed)
         try:
             if x is not None:
                 PyObject_GetBuffer(x, &xv, PyBUF_STRIDES)
@@ -314,21 +332,28 @@ cdef class PoolGradPlan:
                 items *= job.pool.size[0]
             elif has_index:
                 items = job.pool.planes
-            job.pool.threads = thread_limit()
+            job.pool.threads = allowed
             if job.pool.threads > most:
                 job.pool.threads = max(1, <int>most)
             job.pool.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.pool.threads, items))
             space = take_workspace(job.pool.threads * job.pool.workspace_bytes)
             job.pool.workspace = space.data
-            step = items if self.work <= 2e7 else max(<Py_ssize_t>16, <Py_ssize_t>(items * (2e7 / self.work)))
+            job.watch = &signals
+            watch(&signals)
+            step = first_step(items, self.work, 2e7, job.pool.threads, 1)
             while first < items:
+                start = seconds()
                 with nogil:
                     self.table.run(&job, first, min(first + step, items))
+                if signals.stop:
+                    raise_set()
                 first += step
                 if first < items:
                     PyErr_CheckSignals()
+                    step = next_step(step, seconds() - start, &job.pool.threads, 1)
             return gx
         finally:
+            leave_call()
             if space is not None:
                 give_workspace(space)
             if has_out:

@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from . import _args, _calls, _layout, _problem, _run, _stacked
+from . import _args, _calls, _layout, _plan, _problem, _run, _stacked
 from ._backward import Gradient, PoolGradPlan, WeightGradPlan
 from ._calls import F32, F64, as_kind, to_result
 
@@ -93,7 +93,15 @@ class ConvInput:
             return to_result(y, dtype, out)
         parts = _problem.transposed_phases(whole, at, _args.three(size, 1))
         plan = _run.ConvPlan(
-            inner, rank, x.ndim == rank + 2, shape, weight.shape, whole, parts, "auto", p.N
+            inner,
+            rank,
+            x.ndim == rank + 2,
+            shape,
+            weight.shape,
+            whole,
+            parts,
+            "auto",
+            _plan.TRAINING_BATCH,
         )
         if p.mode:
             y = run_packed(plan, grad, weight, inner, None)
@@ -171,7 +179,15 @@ class TransposedInput:
         )
         _args.output(name, out, dtype, x.shape)
         plan = _run.ConvPlan(
-            inner, rank, x.ndim == rank + 2, x.shape, weight.shape, p, None, "auto", p.N
+            inner,
+            rank,
+            x.ndim == rank + 2,
+            x.shape,
+            weight.shape,
+            p,
+            None,
+            "auto",
+            _plan.TRAINING_BATCH,
         )
         ready(key, (weight, grad), inner, packed_call(plan))
         y = run_packed(plan, grad, weight, inner, out if inner == dtype else None)

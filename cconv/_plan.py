@@ -32,6 +32,9 @@ UNPACKED_TERMS = 640
 WINOGRAD_TERMS = 32
 WINOGRAD_BLOCK = 2**20
 WINOGRAD_MOST = 24 * 2**20  # bytes of transformed weights that a call without prepack may hold
+# Gradients pack weights once for a whole batch, which decides whether Winograd pays. As if every batch were this large:
+# a choice by the real size would give a sample other bits alone than in a batch.
+TRAINING_BATCH = 8
 KERNELS = ("gemm", "rows", "taps", "winograd")
 
 
@@ -624,10 +627,14 @@ def pool(p: PoolProblem, itemsize: int, lanes: int, indexed: bool) -> PoolPlan:
         spread = p.stride[2] * (p.out[2] + (p.kernel[2] - 1) * p.dilation[2] // p.stride[2] + 1)
     fixed = (2 * width + spread + 4 * lanes) * itemsize
     if indexed and (p.adaptive or p.kernel[0] * p.kernel[1] * p.kernel[2] >= 2**31):
-        return PoolPlan(0, 1, 64, (0, 0, 0), "window by window, for the indices")
+        return PoolPlan(0, p.out[1], 64, (0, 0, 0), "window by window, for the indices")
     if indexed:
         reason = "tap by tap, with the number of the best"
-        return PoolPlan(max(1, p.out[1]), 1, lines(fixed + 1024 * 8 + 64), (0, 0, 0), reason)
+        # an item is not interrupted: rows for some milliseconds
+        taps = p.kernel[0] * p.kernel[1] * p.kernel[2]
+        rows = max(1, min(p.out[1], 2**23 // max(1, p.out[2] * taps)))
+        space = lines(fixed + 1024 * 8 + 64)
+        return PoolPlan(rows, up(p.out[1], rows), space, (0, 0, 0), reason)
     along = int(not p.adaptive and doubles(p.kernel[2], p.stride[2], 2))
     depth = most_rows(p, 0, 1)
     if not p.adaptive and doubles(p.kernel[1], p.stride[1], 1):

@@ -1,6 +1,6 @@
 # What the gradients' calls (_backward) and those of other languages (capi) share with those of the functions.
 
-from cconv.kernels.job cimport ConvJob, ConvTable, PoolJob, PoolTable
+from cconv.kernels.job cimport ConvJob, ConvTable, PoolJob, PoolTable, Watch
 
 
 cdef class Workspace:
@@ -15,7 +15,12 @@ cdef bint place(Py_buffer *view, Py_ssize_t itemsize, int rank, bint batched, Py
                 Py_ssize_t *s) noexcept
 cdef bint overlap(Py_buffer *a, Py_buffer *b) noexcept
 cdef int thread_limit() except 0
-cdef int allowed_threads(int n) noexcept nogil
+cdef int enter_call(int n) noexcept nogil
+cdef void leave_call() noexcept nogil
+cdef double seconds() noexcept nogil
+cdef Py_ssize_t first_step(Py_ssize_t items, double work, double most, int threads, int least) noexcept nogil
+cdef Py_ssize_t next_step(Py_ssize_t step, double seconds, int *threads, int least) noexcept nogil
+cdef void watch(Watch *here) noexcept nogil
 cdef Py_ssize_t *list_windows(PoolJob *job, p) except NULL
 cdef Py_ssize_t item_count(ConvJob *job) noexcept nogil
 cdef int split_threads(ConvJob *job, double work, int n) noexcept nogil
@@ -53,6 +58,6 @@ cdef class PoolPlan:
     cdef Py_ssize_t itemsize
     cdef size_t out_bytes
     cdef bint void_
-    cdef double work
+    cdef double work, steps             # elements read, and about as many steps of a vector's lane
 
     cpdef run(self, x, out, index)

@@ -8,6 +8,7 @@ import numpy as np
 from cconv import _cpu
 from cconv._plan import choose as plan_conv, phases as plan_phases, pool as plan_pool, winograd_tile, winograd_weights
 from cconv._problem import Part, flattened, interleaved
+from cconv._processors import default_threads
 from cconv._version import check_stamp
 
 cimport cython
@@ -98,42 +99,47 @@ cdef extern from *:
     #define cconv_omp_threads() 1
     #define cconv_omp_processors() 1
     #endif
+    #include <time.h>
+    #if defined(_MSC_VER)
+    #include <intrin.h>
+    static volatile long cconv_active = 0;
+    static int cconv_add_active(int n) { return (int)_InterlockedExchangeAdd(&cconv_active, n) + n; }
+    static void cconv_set_active(int n) { cconv_active = n; }
+    static double cconv_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; } /* there it is a wall clock */
+    #else
+    static int cconv_active = 0;
+    static int cconv_add_active(int n) { return __atomic_add_fetch(&cconv_active, n, __ATOMIC_RELAXED); }
+    static void cconv_set_active(int n) { __atomic_store_n(&cconv_active, n, __ATOMIC_RELAXED); }
+    static double cconv_seconds(void) {
+        struct timespec now;
+        clock_gettime(CLOCK_MONOTONIC, &now);
+        return now.tv_sec + 1e-9 * now.tv_nsec;
+    }
+    #endif
+    /* the exception stays set until the kernel has returned */
+    static int cconv_check_signals(void) { return PyErr_CheckSignals() != 0; }
     """
     int cconv_omp_threads() nogil
     int cconv_omp_processors() nogil
+    int add_active "cconv_add_active"(int n) noexcept nogil     # calls that are running
+    void set_active "cconv_set_active"(int n) noexcept nogil
+    double cconv_seconds() noexcept nogil
+    int check_signals "cconv_check_signals"() noexcept
+    unsigned long PyThread_get_thread_ident() noexcept nogil
+
+
+cdef double seconds() noexcept nogil:
+    return cconv_seconds()
+
 
 cdef int threads = 0                # 0: not asked for yet, see thread_limit
 cdef int omp_initial = 0            # what OpenMP allows when nobody has lowered it
 cdef bint forked = False
 
 
-def processors():
-    """Processors that this process may use: its affinity, and the cgroup's quota."""
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:
-        count = os.cpu_count() or 1
-    try:
-        with open("/sys/fs/cgroup/cpu.max") as file:
-            quota, period = file.read().split()[:2]
-        if quota != "max":
-            count = min(count, max(1, -(-int(quota) // int(period))))
-    except (OSError, ValueError):
-        pass
-    return count
-
-
-def default_threads():
-    for name in ("CCONV_NUM_THREADS", "OMP_NUM_THREADS"):
-        value = os.environ.get(name, "").split(",")[0].strip()
-        if value.isdigit() and int(value) > 0:
-            return min(int(value), 1024)
-    return processors()
-
-
 def set_num_threads(n):
     """
-    Set how many threads a call may use.
+    Set how many threads all calls together may use: those that run at the same time share them.
 
     Parameters
     ----------
@@ -187,6 +193,7 @@ def after_fork():
     """libgomp hangs in a forked child once it was used before: there calls stay on one thread."""
     global forked
     forked = True
+    set_active(0)  # the calls of the parent's other threads do not go on here
 
 
 cdef int thread_limit() except 0:
@@ -204,9 +211,55 @@ cdef int thread_limit() except 0:
     return now if now < omp_initial and now < threads else threads
 
 
-cdef int allowed_threads(int n) noexcept nogil:
-    """For callers without the GIL, who cannot ask for the limit: n, but one in a forked child."""
-    return 1 if forked else n
+cdef int enter_call(int n) noexcept nogil:
+    """
+    Threads that a call may use now, of at most n: calls that run at the same time share them, so that eight Python
+    threads do not start eight times as many. One in a forked child. `leave_call` must follow.
+    """
+    cdef int active = add_active(1)
+    return 1 if forked else max(1, n // max(1, active))
+
+
+cdef void leave_call() noexcept nogil:
+    add_active(-1)
+
+
+# ---------------------------------------------------------------- signals
+
+cdef double SLAB = 0.1              # seconds of a kernel between two looks at the signals
+
+
+cdef Py_ssize_t first_step(Py_ssize_t items, double work, double most, int threads, int least) noexcept nogil:
+    """Items of the first slab: all, or as many as do `most` of the `work` on each thread."""
+    if work <= most:
+        return items
+    return max(<Py_ssize_t>threads * least, <Py_ssize_t>(items * (most * threads / work)))
+
+
+cdef Py_ssize_t next_step(Py_ssize_t step, double seconds, int *threads, int least) noexcept nogil:
+    """Items of the next slab, after one of `step` items took so long: machines and kernels differ too much to guess."""
+    cdef double grow = SLAB / max(seconds, 1e-9)
+    if forked:
+        threads[0] = 1  # a signal's handler has forked, and this is the child
+    return max(<Py_ssize_t>threads[0] * least, <Py_ssize_t>(step * min(8.0, grow)))
+
+
+cdef void watch(Watch *here) noexcept nogil:
+    """Starts to look at signals from inside a kernel: for items that may take long by themselves."""
+    here.owner = PyThread_get_thread_ident()
+    here.due = seconds() + SLAB
+    here.stop = 0
+    here.look = look
+
+
+cdef int look(Watch *here) noexcept nogil:
+    """Whether a kernel has to give up; an exception is set then. Only the calling thread asks, and rarely."""
+    if here.stop or PyThread_get_thread_ident() != here.owner or seconds() < here.due:
+        return here.stop
+    with gil:
+        here.stop = check_signals()
+    here.due = seconds() + SLAB
+    return here.stop
 
 
 if hasattr(os, "register_at_fork"):
@@ -724,12 +777,15 @@ cdef class ConvPlan:
         PyObject_GetBuffer(part, &source, PyBUF_STRIDES)
         PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
         job.w = source.buf
-        job.threads = thread_limit() if part.size > 1 << 16 else 1
+        job.threads = enter_call(thread_limit())
+        if part.size <= 1 << 16:
+            job.threads = 1
         with nogil:
             if job.kernel == 3:
                 self.winograd.pack(&job, to.buf)
             else:
                 self.table.pack(&job, to.buf)
+        leave_call()
         PyBuffer_Release(&source)
         PyBuffer_Release(&to)
         return result
@@ -747,7 +803,7 @@ cdef class ConvPlan:
         used = []
         for i in range(self.count):
             job = self.jobs[i]
-            used.append(job_threads(&job, self.work))
+            used.append(split_threads(&job, self.work, thread_limit()))
         return self.plans, used
 
     cpdef run(self, x, weights, bias, out, bint packed):
@@ -757,7 +813,7 @@ cdef class ConvPlan:
         """
         cdef Py_buffer xv, bv, yv
         cdef Py_buffer wv[8]
-        cdef int got = 0, i, j, n, held = 0
+        cdef int got = 0, i, j, n, held = 0, most, allowed
         cdef ConvJob job
         cdef ConvJob group[8]
         cdef Py_ssize_t xs[3]
@@ -766,7 +822,9 @@ cdef class ConvPlan:
         y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
         if self.void_:
             return y
+        most = thread_limit()
         PyObject_GetBuffer(x, &xv, PyBUF_STRIDES)
+        allowed = enter_call(most)
         try:
             got = 1
             PyObject_GetBuffer(y, &yv, PyBUF_STRIDES | PyBUF_WRITABLE)
@@ -806,19 +864,20 @@ cdef class ConvPlan:
                     group[j].bias = bv.buf if bias is not None else NULL
                     group[j].packed = packed
                 if group[0].out[0] * group[0].out[1] * group[0].out[2]:
-                    group[0].threads = job_threads(group, self.work)
+                    group[0].threads = split_threads(group, self.work, allowed)
                     if space is None or space.size < <size_t>(group[0].threads * group[0].workspace_bytes):
                         space = take_workspace(group[0].threads * group[0].workspace_bytes)
                     for j in range(n):
                         group[j].workspace = space.data
                         group[j].o_splits = group[0].o_splits
-                    run_conv(group, self.winograd if group[0].kernel == 3 else self.table, self.work * n / self.count)
+                    run_conv(group, self.winograd if group[0].kernel == 3 else self.table)
                 while held:
                     held -= 1
                     PyBuffer_Release(&wv[held])
                 i += n
             return y
         finally:
+            leave_call()
             while held:
                 held -= 1
                 PyBuffer_Release(&wv[held])
@@ -837,38 +896,49 @@ cdef Py_ssize_t item_count(ConvJob *job) noexcept nogil:
     return blocks * job.G * job.boxes[0] * job.boxes[1] * job.boxes[2]
 
 
-cdef int job_threads(ConvJob *job, double work) except 0:
-    return split_threads(job, work, thread_limit())
-
-
 cdef int split_threads(ConvJob *job, double work, int n) noexcept nogil:
     """Threads that pay, of at most n: each should have some 20 us of work. Sets o_splits."""
     cdef Py_ssize_t items = item_count(job)
     cdef Py_ssize_t tiles = max(1, job.O // 6), splits = 1
-    cdef double most = work / (5e5 if job.kernel == 1 else 1.5e6)
+    cdef double most = work / (5e5 if job.kernel == 1 else 1.5e6), wanted
     if n > most:
         n = max(1, <int>most)
     if job.kernel in (0, 3) and n > 1:
         # too few boxes to share out evenly: the output channels are split too, each split packing its own panels
         while splits < tiles and items * splits < 4 * n and items * splits % n:
             splits += 1
-        job.o_splits = splits
-        items *= splits
+    if job.kernel != 1:
+        # one item should not keep signals waiting; splits of fewer channels would mostly pack panels
+        wanted = macs(job) / items / 3e8
+        if wanted > splits:
+            splits = max(splits, min(<Py_ssize_t>wanted, job.O if job.kernel == 2 else job.O // 64))
+    job.o_splits = splits
+    items *= splits
     return <int>max(<Py_ssize_t>1, min(<Py_ssize_t>n, items))
 
 
-cdef run_conv(ConvJob *job, ConvTable *table, double work):
+cdef double macs(ConvJob *job) noexcept nogil:
+    return (<double>job.N * job.G * job.C * job.O * job.k[0] * job.k[1] * job.k[2]
+            * job.out[0] * job.out[1] * job.out[2] * max(1, job.group))
+
+
+cdef run_conv(ConvJob *job, ConvTable *table):
     """In slabs of well under 0.2 s, with a check for signals between."""
     cdef Py_ssize_t items = item_count(job) * job.o_splits
     cdef Py_ssize_t first = 0, step
-    cdef double slab = 5e7 if job.kernel == 2 else 5e8
-    step = items if work <= slab else max(<Py_ssize_t>job.threads, <Py_ssize_t>(items * (slab * job.threads / work)))
+    cdef double work = macs(job), start
+    if job.kernel < 2:
+        # the slab's copy, which is most of the work where dilations are huge
+        work += <double>items * job.C * (job.channel // job.samples)
+    step = first_step(items, work, 5e7 if job.kernel == 2 else 1e8, job.threads, 1)
     while first < items:
+        start = seconds()
         with nogil:
             table.run(job, first, min(first + step, items))
         first += step
         if first < items:
             PyErr_CheckSignals()
+            step = next_step(step, seconds() - start, &job.threads, 1)
 
 
 # ---------------------------------------------------------------- pooling
@@ -946,22 +1016,30 @@ cdef class PoolPlan:
             job.doubled[a] = self.plan.doubled[a]
         self.windows = list_windows(job, p)
         self.work = <double>job.planes * job.size[0] * job.size[1] * job.size[2]
+        self.steps = 2 * self.work
+        for a in range(3):
+            # large windows are doubled; where rows are reduced again for every window, each step is one of all taps
+            self.steps *= job.k[a] if job.rows == 0 else 1
+        if job.rows:
+            self.steps *= max(1, sum([p.kernel[a].bit_length() if job.doubled[a] else p.kernel[a] for a in range(3)]))
         if indexed:
             self.work *= job.k[0] * job.k[1] * job.k[2]
+            self.steps = 8 * self.work
 
     cpdef run(self, x, out, index):
         """`out` and `index` are None or checked; returns None where an array must be copied first."""
         cdef Py_buffer xv, yv, iv
-        cdef int got = 0
+        cdef int got = 0, allowed = thread_limit()
         cdef PoolJob job
         cdef Py_ssize_t items, first = 0, step
-        cdef double most
+        cdef double most, start
         cdef Workspace space = None
         y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
         if self.void_:
             return y
         job = self.job
         PyObject_GetBuffer(x, &xv, PyBUF_STRIDES)
+        allowed = enter_call(allowed)
         try:
             got = 1
             PyObject_GetBuffer(y, &yv, PyBUF_STRIDES | PyBUF_WRITABLE)
@@ -980,21 +1058,24 @@ cdef class PoolPlan:
             job.y = yv.buf
             items = job.planes * job.out[0] * job.blocks
             most = self.work / 1e5
-            job.threads = thread_limit()
+            job.threads = allowed
             if job.threads > most:
                 job.threads = max(1, <int>most)
             job.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.threads, items))
             space = take_workspace(job.threads * job.workspace_bytes)
             job.workspace = space.data
-            step = items if self.work <= 2e7 else max(<Py_ssize_t>16, <Py_ssize_t>(items * (2e7 / self.work)))
+            step = first_step(items, self.steps, 3e7, job.threads, 4)
             while first < items:
+                start = seconds()
                 with nogil:
                     self.table.run(&job, first, min(first + step, items))
                 first += step
                 if first < items:
                     PyErr_CheckSignals()
+                    step = next_step(step, seconds() - start, &job.threads, 4)
             return y
         finally:
+            leave_call()
             if space is not None:
                 give_workspace(space)
             if got > 2:

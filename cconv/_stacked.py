@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from . import _problem, _run
+from . import _plan, _problem, _run
 
 SHORT = 8
 
@@ -46,7 +46,15 @@ class StackedPlan:
         )  # fmt: skip
         shape = (whole.N, channels, self.count)
         self.inner = _run.ConvPlan(
-            dtype, 1, True, shape, (channels, whole.C, self.taps), problem, None, "auto", whole.N
+            dtype,
+            1,
+            True,
+            shape,
+            (channels, whole.C, self.taps),
+            problem,
+            None,
+            "auto",
+            _plan.TRAINING_BATCH,
         )
 
     def weights(self, weight):

@@ -3,7 +3,7 @@
 from cconv import _args, _calls, _problem, _run, _version
 from numpy import dtype as numpy_dtype
 
-from cconv._run cimport ConvPlan, PoolPlan, allowed_threads, item_count, split_threads, thread_limit
+from cconv._run cimport ConvPlan, PoolPlan, enter_call, item_count, leave_call, split_threads, thread_limit
 from cconv.kernels.job cimport ConvJob, ConvTable, PoolJob
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -328,10 +328,11 @@ cdef int run_parts(Handle *handle, ConvPlan plan, const void *x, Packed *weights
             group[j].packed = packed
         if group[0].out[0] * group[0].out[1] * group[0].out[2]:
             group[0].threads = split_threads(group, plan.work,
-                                             allowed_threads(threads if threads > 0 else handle.threads))
+                                             enter_call(threads if threads > 0 else handle.threads))
             size = group[0].threads * group[0].workspace_bytes
             base = <char *>malloc(size + 64)
             if base == NULL:
+                leave_call()
                 return STATUS_NO_MEMORY
             space = base + (64 - <size_t>base % 64)
             for j in range(n):
@@ -339,6 +340,7 @@ cdef int run_parts(Handle *handle, ConvPlan plan, const void *x, Packed *weights
                 group[j].o_splits = group[0].o_splits
             table = plan.winograd if group[0].kernel == 3 else plan.table
             table.run(group, 0, item_count(group) * group[0].o_splits)
+            leave_call()
             free(base)
         i += n
     return STATUS_OK
@@ -568,15 +570,17 @@ cdef int run_pool(Handle *handle, PoolPlan pool, const void *x, void *y, long lo
     job.index = indices
     items = job.planes * job.out[0] * job.blocks
     most = pool.work / 1e5
-    job.threads = allowed_threads(threads if threads > 0 else handle.threads)
+    job.threads = enter_call(threads if threads > 0 else handle.threads)
     if job.threads > most:
         job.threads = max(1, <int>most)
     job.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.threads, items))
     base = <char *>malloc(job.threads * job.workspace_bytes + 64)
     if base == NULL:
+        leave_call()
         return STATUS_NO_MEMORY
     job.workspace = base + (64 - <size_t>base % 64)
     pool.table.run(&job, 0, items)
+    leave_call()
     free(base)
     return STATUS_OK
 

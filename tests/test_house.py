@@ -25,7 +25,7 @@ FLOORS = [
     {"_calls"},
     {"_layout", "_fft", "_stacked", "_backward"},
     {"_args", "_run"},
-    {"_plan", "_cpu"},
+    {"_plan", "_cpu", "_processors", "_interpreter"},
     {"_problem", "_version"},
     {"kernels"},
 ]

@@ -540,7 +540,7 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
     cdef Py_ssize_t samples = min(job.samples, job.N - n), positions = samples * extent[0] * extent[1] * extent[2]
     cdef Py_ssize_t o, c0, c1, t0, t1, count, q, a
     if job.kernel == 2:
-        for o in range(job.O):
+        for o in range(job.O * split // job.o_splits, job.O * (split + 1) // job.o_splits):
             taps_row(job, x, w + o * K, bias[o] if bias != NULL else <real>0,
                      y + o * job.yc + start[0] * job.ys[0] + start[1] * job.ys[1], start[0], start[1])
         return

@@ -1,6 +1,12 @@
 # The structs that _run hands to the kernels. Letters: N batch, G groups, C input and O output channels of ONE
 # group, (D, H, W) space, k kernel, s stride, d dilation, p padding before (negative crops). All strides count elements.
 
+cdef struct Watch:
+    unsigned long owner             # the thread that called
+    double due
+    int stop
+    int (*look)(Watch *here) noexcept nogil     # whether to give up: a signal's handler has raised
+
 cdef struct ConvJob:
     void *x
     void *w
@@ -46,6 +52,7 @@ cdef struct ConvJob:
     Py_ssize_t dense_at, dense      # phases: byte offset of their sums, elements of one channel's
 
 cdef struct WeightGradJob:
+    Watch *watch                    # asked at every box, for an item may have many
     ConvJob conv                    # y is read: the gradient of the output; w is written: (G, O, C, taps), contiguous
     void *partial                   # (chunks, G, O, C, taps), or w where there is one chunk
     int by_lanes                    # 1: outer products, lanes are output channels; 0: dot products along rows
@@ -90,6 +97,7 @@ cdef struct PoolJob:
     Py_ssize_t blocks               # items of one plane
 
 cdef struct PoolGradJob:
+    Watch *watch                    # asked at every block of output rows, for an item may have many
     PoolJob pool                    # x is the input (maxima only); y is read: the gradient of the output
     void *gx                        # contiguous
     int pairs                       # maxima: along H by doubling

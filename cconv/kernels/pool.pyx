@@ -440,9 +440,6 @@ cdef void run_item(PoolJob *job, Py_ssize_t item, real *space) noexcept nogil:
     cdef real *y = <real *>job.y + plane // job.channels * job.yn + plane % job.channels * job.yc
     cdef int64_t *index
     if job.indexed:
-        if job.rows == 0:
-            oh0 = 0
-            oh1 = job.out[1]
         for oh in range(oh0, oh1):
             index = <int64_t *>job.index + ((plane * job.out[0] + od) * job.out[1] + oh) * job.out[2]
             if job.rows:

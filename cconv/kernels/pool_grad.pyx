@@ -412,6 +412,8 @@ cdef void argmax(PoolGradJob *job, Py_ssize_t item, char *space) noexcept nogil:
     for od in range(pool.out[0]):
         oh0 = a
         while oh0 < b:
+            if job.watch.look(job.watch):
+                return
             oh1 = min(oh0 + job.outs, b)
             best_rows(job, x, od, oh0, oh1, kept, spread, numbers)
             m = 0

@@ -447,6 +447,8 @@ cdef void run_taps(WeightGradJob *job, Py_ssize_t g, Py_ssize_t c, real *to) noe
         for t in range(T):
             total = 0
             for n in range(conv.N):
+                if job.watch.look(job.watch):
+                    return
                 total = total + tap_sum(
                     conv, <const real *>conv.x + n * conv.xn + (g * conv.C + c) * conv.xc,
                     <const real *>conv.y + n * conv.yn + (g * conv.O + o) * conv.yc,
@@ -500,6 +502,8 @@ cdef void sum_boxes(WeightGradJob *job, char *workspace, const real *x, const re
         # vectors run past rows and boxes: what stands there is multiplied by zero, so it must be finite
         memset(slab, 0, (conv.c_block * conv.channel + 4 * NR) * sizeof(real))
     for b in range(first, last):
+        if here.watch.look(here.watch):
+            return
         find_box(&here, b, &box)
         if in_place:
             from_ = (x + box.n * conv.xn + box.start[0] * conv.s[0] * conv.xs[0]
