@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import os
-from pathlib import Path
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from pathlib import Path
 
 
 def quotas(root: Path) -> list[float]:
@@ -45,6 +48,8 @@ def quota(group: Path) -> list[float]:
 
 def processors(root: str = "/") -> int:
     """Processors that this process may use: its affinity, and its cgroup's quota, rounded up."""
+    from pathlib import Path  # at the first call, not when cconv is imported
+
     try:
         count = len(os.sched_getaffinity(0))
     except AttributeError:

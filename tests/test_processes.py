@@ -18,6 +18,8 @@ START = """
 import os, signal, sys, threading, time
 import numpy as np, cconv
 signal.alarm(60)      # a hang ends here, with a signal's exit status
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=lambda: signal.alarm(20))     # alarms are not inherited
 cconv.set_num_threads(2)
 x, w = np.ones((4, 32, 60, 60), "f"), np.ones((32, 32, 3, 3), "f")
 y = cconv.conv2d(x, w)     # on two threads
