@@ -389,10 +389,10 @@ def divisor(name: str, value):
 def norm(name: str, value) -> float:
     if isinstance(value, (bool, np.bool_, str)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name}: norm_type must be a number, got {describe(value)}")
-    value = float(value)
-    if not value > 0:
-        raise ValueError(f"{name}: norm_type must be positive, got {value}")
-    return value
+    result = float(value)
+    if not result > 0:
+        raise ValueError(f"{name}: norm_type must be positive, got {describe(value)}")
+    return result
 
 
 def rank_of(name: str, *values) -> int:
@@ -401,10 +401,22 @@ def rank_of(name: str, *values) -> int:
         if is_sequence(value) and len(value) > 1:
             if len(value) > 3:
                 raise ValueError(
-                    f"{name}: kernel_size and the other sizes have at most 3 axes, got {describe(value)}"
+                    f"{name}: output_size, kernel_size, dilation, padding and stride have at most 3 axes, "
+                    f"got {describe(value)}"
                 )
             return len(value)
     return 1 if is_sequence(values[0]) else 2
+
+
+def fold_geometry(name: str, kernel_size, dilation, padding, stride, *output_size) -> None:
+    """What of the parameters can be checked before there is an input."""
+    rank = rank_of(name, *output_size, kernel_size, dilation, padding, stride)
+    axes(name, "kernel_size", kernel_size, rank, 1)
+    axes(name, "dilation", dilation, rank, 1)
+    axes(name, "stride", stride, rank, 1)
+    pairs(name, padding, rank)
+    for value in output_size:
+        axes(name, "output_size", value, rank, 1)
 
 
 def fold_input(name: str, x, taps: int, columns: int) -> None:
