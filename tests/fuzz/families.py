@@ -275,7 +275,7 @@ def conv_family(r, rank, transposed=False):
             spoiled = not np.isfinite(copies[1]).all() and result.kind in "fc"
         terms = prod(w_shape) // w_shape[0] + 2
         scale = eps(result) * (top(copies[0]) * top(copies[1]) * terms * 4 + 4)
-        scale += eps(result) * 4 * top(copies[-1])  # the bias
+        scale += eps(result) * terms * 4 * top(copies[-1])  # sums may start with the bias
         scale *= 16 if algorithm != "direct" else 1
         if y is None:
             return
