@@ -240,10 +240,20 @@ def conv_out(name, out, size, kernel, dilation, before, after) -> None:
             )
 
 
+def padded_input(name: str, channels: int, size, before, after) -> None:
+    """Positions in the padded input are products of its sizes, those of kernels' buffers somewhat larger."""
+    total = channels
+    for L, b, a in zip(size, before, after, strict=True):
+        total *= L + b + a
+    if total >= LIMIT >> 8:
+        shape = tuple(L + b + a for L, b, a in zip(size, before, after, strict=True))
+        raise ValueError(f"{name}: padding makes an input of size {shape}, which is too large")
+
+
 def elements(name: str, shape, itemsize: int) -> None:
     total = itemsize
     for n in shape:
-        total *= n
+        total *= max(1, n)  # NumPy refuses (0, 2**62, 2**62) too
     if total >= LIMIT:
         raise ValueError(f"{name}: the output of shape {tuple(shape)} is too large")
 
@@ -258,6 +268,20 @@ def transposed_out(name, out, padding, size) -> None:
             raise ValueError(f"{name}: stride, dilation or output_padding is too large: output {o}")
 
 
+PHASES_MOST = 1 << 18  # each is planned by itself, in some 30 us
+
+
+def phases(name, stride, out) -> None:
+    """A transposed convolution is one convolution for each position between two inputs."""
+    total = 1
+    for s, o in zip(stride, out, strict=True):
+        total *= min(s, o)
+    if total > PHASES_MOST:
+        raise ValueError(
+            f"{name}: stride {tuple(stride)} is too large, its product must be at most {PHASES_MOST}"
+        )
+
+
 def output_padding(name, value, rank, stride, dilation) -> tuple[int, ...]:
     extra = axes(name, "output_padding", value, rank, 0)
     for e, s, d in zip(extra, stride, dilation, strict=True):
@@ -269,18 +293,50 @@ def output_padding(name, value, rank, stride, dilation) -> tuple[int, ...]:
     return extra
 
 
+def overlaps_itself(a: np.ndarray) -> bool:
+    """Whether two elements of an array have one address, as those of a broadcast one."""
+    axes = sorted((abs(s), n) for s, n in zip(a.strides, a.shape, strict=True) if n > 1)
+    span = a.itemsize
+    if a.size == 0:
+        return False
+    for step, n in axes:
+        if step < span:
+            break
+        span += step * (n - 1)
+    else:
+        return False
+    # neither nested nor plainly one address: exotic, so the addresses are counted
+    if a.itemsize > 1 and not any(step % a.itemsize for step, _ in axes):
+        axes = [(step // a.itemsize, n) for step, n in axes]
+        width = 1
+    else:
+        width = a.itemsize
+    if sum(step * (n - 1) for step, n in axes) + width < a.size * width:
+        return True
+    at = np.zeros(1, np.int64)
+    for step, n in [*axes, (1, width)]:
+        at = (at[:, None] + np.arange(n, dtype=np.int64) * step).reshape(-1)
+    return len(np.unique(at)) < len(at)
+
+
 def output(name: str, out, dtype, shape) -> None:
     """`out` must be exactly what the function would have returned."""
     if out is None:
         return
-    if not isinstance(out, np.ndarray):
-        raise TypeError(f"{name}: out must be a numpy.ndarray, got {type(out).__name__}")
+    if not isinstance(out, np.ndarray) or isinstance(out, np.ma.MaskedArray):
+        raise TypeError(
+            f"{name}: out must be a numpy.ndarray without a mask, got {type(out).__name__}"
+        )
     if out.dtype != dtype:
         raise TypeError(f"{name}: out must have dtype {dtype}, got {out.dtype}")
     if out.shape != tuple(shape):
         raise ValueError(f"{name}: out must have shape {tuple(shape)}, got {out.shape}")
     if not out.flags.writeable:
         raise ValueError(f"{name}: out must be writeable, got a read-only array")
+    if overlaps_itself(out):
+        raise ValueError(
+            f"{name}: out must have an address for each element, got shape {out.shape} with strides {out.strides}"
+        )
 
 
 def pool_array(name: str, x, rank: int) -> np.ndarray:
@@ -333,10 +389,10 @@ def divisor(name: str, value):
 def norm(name: str, value) -> float:
     if isinstance(value, (bool, np.bool_, str)) or not hasattr(value, "__float__"):
         raise TypeError(f"{name}: norm_type must be a number, got {describe(value)}")
-    value = float(value)
-    if not value > 0:
-        raise ValueError(f"{name}: norm_type must be positive, got {value}")
-    return value
+    result = float(value)
+    if not result > 0:
+        raise ValueError(f"{name}: norm_type must be positive, got {describe(value)}")
+    return result
 
 
 def rank_of(name: str, *values) -> int:
@@ -345,10 +401,22 @@ def rank_of(name: str, *values) -> int:
         if is_sequence(value) and len(value) > 1:
             if len(value) > 3:
                 raise ValueError(
-                    f"{name}: kernel_size and the other sizes have at most 3 axes, got {describe(value)}"
+                    f"{name}: output_size, kernel_size, dilation, padding and stride have at most 3 axes, "
+                    f"got {describe(value)}"
                 )
             return len(value)
     return 1 if is_sequence(values[0]) else 2
+
+
+def fold_geometry(name: str, kernel_size, dilation, padding, stride, *output_size) -> None:
+    """What of the parameters can be checked before there is an input."""
+    rank = rank_of(name, *output_size, kernel_size, dilation, padding, stride)
+    axes(name, "kernel_size", kernel_size, rank, 1)
+    axes(name, "dilation", dilation, rank, 1)
+    axes(name, "stride", stride, rank, 1)
+    pairs(name, padding, rank)
+    for value in output_size:
+        axes(name, "output_size", value, rank, 1)
 
 
 def fold_input(name: str, x, taps: int, columns: int) -> None:

@@ -45,10 +45,12 @@ def to_result(y, dtype, out):
             converted = _run.convert_halves(y, F16)
             if converted is not None:
                 return converted
-        with np.errstate(over="ignore"):  # float16: too large becomes inf, as in a kernel
+        with np.errstate(
+            over="ignore", under="ignore", invalid="ignore"
+        ):  # float16: too large becomes inf, as in a kernel
             return y.astype(dtype)
     if y is not out:
-        with np.errstate(over="ignore"):
+        with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             np.copyto(out, y, casting="unsafe")
     return out
 
@@ -69,6 +71,7 @@ def conv_problem(name, rank, shape, weight_shape, itemsize, params):
         for axis in zip(size, kernel, stride, dilation, before, after, strict=True)
     )
     _args.conv_out(name, out, size, kernel, dilation, before, after)
+    _args.padded_input(name, shape[-rank - 1], size, before, after)
     batched = len(shape) == rank + 2
     O = weight_shape[0]
     out_shape = ((shape[0],) if batched else ()) + (O, *out)
@@ -156,6 +159,7 @@ def make_transposed(name, rank, shape, weight_shape, dtype, params, packed=False
     whole, out_shape, (before, _) = transposed_problem(
         name, rank, shape, weight_shape, dtype.itemsize, params
     )
+    _args.phases(name, whole.stride, _args.three(out_shape[-rank:], 1))
     parts = _problem.transposed_phases(
         whole, _args.three(before, 0), _args.three(out_shape[-rank:], 1)
     )
@@ -291,7 +295,8 @@ class ConvCall:
         plan = self.plan(x2.shape, w2.shape, inner, params)
         y = join_complex(run_conv(plan, x2, w2, None, None), groups, rank, dtype)
         if bias is not None:
-            y += bias.astype(dtype).reshape(-1, *(1,) * rank)
+            with np.errstate(all="ignore"):  # of infinities, as in a kernel
+                y += bias.astype(dtype).reshape(-1, *(1,) * rank)
         return to_result(y, dtype, out)
 
 

@@ -44,6 +44,7 @@ class FftPlan:
         """The spectra, if they fit the budget at once; else the weights, whose spectra are made part by part."""
         p = self.problem
         whole = self.plan.channels >= p.C and self.plan.outputs >= p.O and p.G == 1
+        whole = whole and bool(np.isfinite(weight).all())
         return (weight, self.spectrum(weight, 0, slice(0, p.O), slice(0, p.C)) if whole else None)
 
     def spectrum(self, weight, g, outputs, inputs):
@@ -87,6 +88,7 @@ class FftPlan:
         x = x.reshape(p.N, p.G, p.C, *p.size)
         y = np.zeros((p.N, p.G, p.O, *p.out), self.dtype)
         weight, known = parts if packed else (parts[0], None)
+        sound = bool(np.isfinite(weight).all())
         useful = [F - (k - 1) * d for F, k, d in zip(plan.block, p.kernel, p.dilation, strict=True)]
         # a block starts at a multiple of the stride, so that its first output is one that is wanted
         hops = [max(1, u // s) * s for u, s in zip(useful, p.stride, strict=True)]
@@ -99,14 +101,15 @@ class FftPlan:
             for c in range(0, p.C, plan.channels)
         ]
         for g, (outputs, inputs) in itertools.product(range(p.G), cuts):
-            spectrum = self.spectrum(weight, g, outputs, inputs) if known is None else known
+            if sound:
+                spectrum = self.spectrum(weight, g, outputs, inputs) if known is None else known
             for n, start in itertools.product(range(p.N), itertools.product(*starts)):
                 block, finite = self.gather(x[n, g, inputs], start)
                 to = tuple(
                     slice(at // s, min(o, (at + hop) // s))
                     for at, s, o, hop in zip(start, p.stride, p.out, hops, strict=True)
                 )
-                if finite:
+                if finite and sound:
                     transformed = np.fft.rfftn(block, self.lengths, self.axes)
                     total = np.einsum("c...,oc...->o...", transformed, spectrum)
                     values = np.fft.irfftn(total, self.lengths, self.axes)
@@ -116,15 +119,18 @@ class FftPlan:
                 else:
                     values = self.direct(block, weight, g, outputs, inputs)
                 region = y[(n, g, outputs, *to)]
-                region += values[(slice(None), *(slice(0, size) for size in region.shape[1:]))]
+                with np.errstate(all="ignore"):  # of infinities, as in a kernel
+                    region += values[(slice(None), *(slice(0, size) for size in region.shape[1:]))]
         if bias is not None:
-            y += bias.reshape(p.G, p.O, 1, 1, 1)
+            with np.errstate(all="ignore"):
+                y += bias.reshape(p.G, p.O, 1, 1, 1)
         return y.reshape(self.out_shape)
 
     def direct(self, block, weight, g, outputs, inputs):
         """The outputs of one block without a transform."""
         p = self.problem
-        w = np.ascontiguousarray(weight.reshape(p.G, p.O, p.C, *p.kernel)[g, outputs, inputs])
+        w = weight.reshape(p.G, p.O, p.C, *p.kernel)[g, outputs, inputs]
+        w = np.require(w, requirements="CA")
         size = self.plan.block
         out = tuple(
             (F - (k - 1) * d - 1) // s + 1

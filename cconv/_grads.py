@@ -87,10 +87,12 @@ class ConvInput:
             stacked = _stacked.StackedPlan(inner, whole, at, _args.three(size, 1), shape)
             y = stacked.run(as_kind(grad, inner), as_kind(weight, inner))
             if p.mode:
-                y = fold_padding(y, x.shape[-rank:], before, after, mode)
+                with np.errstate(all="ignore"):
+                    y = fold_padding(y, x.shape[-rank:], before, after, mode)
             else:
                 ready(key, (weight, grad), inner, lambda size, w, gy, *rest: stacked.run(gy, w))
             return to_result(y, dtype, out)
+        _args.phases(name, whole.stride, _args.three(size, 1))
         parts = _problem.transposed_phases(whole, at, _args.three(size, 1))
         plan = _run.ConvPlan(
             inner,
@@ -105,7 +107,8 @@ class ConvInput:
         )
         if p.mode:
             y = run_packed(plan, grad, weight, inner, None)
-            y = fold_padding(y, x.shape[-rank:], before, after, mode)
+            with np.errstate(all="ignore"):
+                y = fold_padding(y, x.shape[-rank:], before, after, mode)
         else:
             ready(key, (weight, grad), inner, packed_call(plan))
             y = run_packed(plan, grad, weight, inner, out if inner == dtype else None)
@@ -248,7 +251,8 @@ class Bias:
         size = math.prod(grad.shape[-rank:])
         planes = as_kind(grad, inner_dtype(dtype)).reshape(-1, grad.shape[-rank - 1], size)
         # NumPy adds pairwise along the last axis: along all of a plane first, unless planes are tiny
-        sums = planes.sum(2).sum(0) if size >= 64 else planes.sum(0).sum(1)
+        with np.errstate(invalid="ignore", over="ignore"):
+            sums = planes.sum(2).sum(0) if size >= 64 else planes.sum(0).sum(1)
         return to_result(sums, dtype, out)
 
 
@@ -336,11 +340,13 @@ class LPInput:
         )
         size = np.abs(x)
         if norm == np.inf:
-            result = run_pool(plan, size, grad, None, inner, inner, None) * np.sign(x)
+            with np.errstate(invalid="ignore"):
+                result = run_pool(plan, size, grad, None, inner, inner, None) * np.sign(x)
             return to_result(result, dtype, out)
         if norm == 1:
             result = run_pool(plan, None, grad, None, inner, inner, None)
-            result *= np.sign(x) * inner.type(math.prod(geometry[0]))
+            with np.errstate(all="ignore"):
+                result *= np.sign(x) * inner.type(math.prod(geometry[0]))
             return to_result(result, dtype, out)
         forward = _calls.LPPool(name, rank)
         y = forward((x, norm, kernel, stride, ceil_mode, padding, dilation, None), None)
@@ -410,9 +416,9 @@ class UnpoolInput:
             name, grad, (*indices.shape[:-rank], *size), f"indices of shape {indices.shape}"
         )
         _args.output(name, out, dtype, indices.shape)
-        flat = indices.reshape(*indices.shape[:-rank], -1)
+        flat = indices.reshape(*indices.shape[:-rank], math.prod(indices.shape[-rank:]))
         _args.index_range(name, flat, math.prod(size))
-        planes = grad.reshape(*grad.shape[:-rank], -1)
+        planes = grad.reshape(*grad.shape[:-rank], math.prod(size))
         y = np.take_along_axis(planes, flat.astype(np.intp, copy=False), -1).reshape(indices.shape)
         return to_result(y.astype(dtype, copy=False), dtype, out)
 

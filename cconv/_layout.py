@@ -85,9 +85,10 @@ def fold(input, output_size, kernel_size, dilation, padding, stride):
             slice(t * d, t * d + s * (o - 1) + 1, s)
             for t, d, s, o in zip(tap, dilation, stride, out, strict=True)
         )
-        result[(..., *place)] += columns[(..., *tap, *(slice(None),) * rank)]
+        with np.errstate(all="ignore"):  # of infinities, as in a kernel
+            result[(..., *place)] += columns[(..., *tap, *(slice(None),) * rank)]
     crop = tuple(slice(b, b + L) for b, L in zip(before, size, strict=True))
-    with np.errstate(over="ignore"):
+    with np.errstate(over="ignore", under="ignore", invalid="ignore"):
         return np.ascontiguousarray(result[(..., *crop)], dtype=dtype)
 
 

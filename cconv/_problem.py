@@ -10,6 +10,7 @@ from math import gcd
 from typing import NamedTuple
 
 Three = tuple[int, int, int]
+INTERLEAVED_MOST = 64
 LIMIT = 2**62  # every size and product of sizes stays below: no integer in a kernel can overflow
 MODES = ("zeros", "reflect", "replicate", "circular")
 
@@ -109,8 +110,12 @@ def interleaved(p: ConvProblem) -> list[Part]:
     """A dilated stride-1 convolution with zero padding as d undilated ones an axis, on every d-th input.
 
     Outputs r, r + d, ... read the inputs r - before + d*(j + k): every d-th one from e = (r - before) mod d.
+    More than INTERLEAVED_MOST are not worth it, and not listed: none.
     """
-    parts = []
+    parts: list[Part] = []
+    first, second, third = (min(d, out) for d, out in zip(p.dilation, p.out, strict=True))
+    if first * second * third > INTERLEAVED_MOST:
+        return parts
     axes = []
     for L, d, before, out in zip(p.size, p.dilation, p.before, p.out, strict=True):
         axis = []
@@ -179,6 +184,11 @@ def pool(
     axes = list(zip(size, kernel, stride, dilation, before, after, strict=True))
     out = tuple(pool_size(*axis, ceil_mode) for axis in axes)
     stride = tuple(1 if o == 1 else s for o, s in zip(out, stride, strict=True))
+    # with ceil_mode a window may be far larger than the padded input, which its first taps cover
+    kernel = tuple(
+        min(k, (L + b + a - 1) // d + 1)
+        for L, k, d, b, a in zip(size, kernel, dilation, before, after, strict=True)
+    )
     dilation = tuple(1 if k == 1 else d for k, d in zip(kernel, dilation, strict=True))
     return PoolProblem(N, C, size, kernel, stride, dilation, before, after, out, False, include_pad)
 

@@ -651,7 +651,7 @@ cdef class ConvPlan:
         elif algorithm != "direct" and problem.dilation != one and problem.stride == one and problem.mode == 0 and \
                 (problem.kernel[1] == 3 or algorithm == "winograd"):  # along one axis the gathers eat the gain
             parts = interleaved(problem)
-            if len(parts) <= 64 and all(
+            if parts and all(
                 winograd_tile(part.problem, self.itemsize, self.table.lanes, packed, algorithm == "winograd")
                 for part in parts
             ):
@@ -1087,6 +1087,33 @@ cdef class PoolPlan:
 
 # ---------------------------------------------------------------- the per-call path
 
+cdef bint nested(a):
+    """Whether an array's strides prove that each element has an address of its own; `_args` looks at the others."""
+    cdef Py_ssize_t steps[5]
+    cdef Py_ssize_t counts[5]
+    cdef Py_ssize_t n, step, span = a.itemsize
+    cdef int rank = 0, i
+    if a.flags.c_contiguous:
+        return True
+    for n, step in zip(a.shape, a.strides):
+        if n < 2:
+            continue
+        step = abs(step)
+        i = rank
+        while i and steps[i - 1] > step:
+            steps[i] = steps[i - 1]
+            counts[i] = counts[i - 1]
+            i -= 1
+        steps[i] = step
+        counts[i] = n
+        rank += 1
+    for i in range(rank):
+        if steps[i] < span:
+            return False
+        span += steps[i] * (counts[i] - 1)
+    return True
+
+
 cdef bint exact(value):
     """Whether a parameter may be a key: 1, 1.0 and True are equal, but only the first is an int."""
     if value is None or type(value) is int or type(value) is str:
@@ -1145,7 +1172,7 @@ cdef class Operation:
         if plan is None:
             return self.slow(args, key)
         if out is not None and (type(out) is not ndarray or out.dtype is not plan.dtype or out.shape != plan.out_shape
-                                or not out.flags.writeable):
+                                or not out.flags.writeable or not nested(out)):
             return self.slow(args, None)
         if self.arrays == 3:
             if not w.flags.c_contiguous:
@@ -1206,7 +1233,7 @@ cdef class Fast:
             if found is not None:
                 plan, packed, bias = <tuple>found
                 if out is None or (type(out) is ndarray and out.dtype is plan.dtype and out.shape == plan.out_shape
-                                   and out.flags.writeable):
+                                   and out.flags.writeable and nested(out)):
                     y = (<ConvPlan>plan).run(x, packed, bias, out, True)
                     if y is not None:
                         return y

@@ -406,12 +406,16 @@ class _Window(Layer):
         parts = (f"{key}={getattr(self, key)}" for key in self._shown)
         return ", ".join(parts)
 
-    def _window(self, kernel_size: Size, stride: Size | None) -> None:
+    def _window(
+        self, kernel_size: Size, stride: Size | None, padding: Pads = 0, dilation: Size = 1
+    ) -> None:
         name = type(self).__name__
         _args.axes(name, "kernel_size", kernel_size, self.rank, 1)
         self.kernel_size = kernel_size
         self.stride = kernel_size if stride is None else stride
         _args.axes(name, "stride", self.stride, self.rank, 1)
+        _args.pairs(name, padding, self.rank)
+        _args.axes(name, "dilation", dilation, self.rank, 1)
 
 
 class _MaxPoolNd(_Window):
@@ -437,7 +441,7 @@ class _MaxPoolNd(_Window):
         return_indices: bool = False,
         ceil_mode: bool = False,
     ) -> None:
-        self._window(kernel_size, stride)
+        self._window(kernel_size, stride, padding, dilation)
         self.padding, self.dilation = padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
@@ -484,7 +488,7 @@ class _AvgPoolNd(_Window):
         *,
         dilation: Size = 1,
     ) -> None:
-        self._window(kernel_size, stride)
+        self._window(kernel_size, stride, padding, dilation)
         self.padding, self.ceil_mode = padding, ceil_mode
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
         self.dilation = dilation
@@ -624,7 +628,7 @@ class _MaxUnpoolNd(_Window):
     _shown = ("kernel_size", "stride", "padding")
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Pads = 0) -> None:
-        self._window(kernel_size, stride)
+        self._window(kernel_size, stride, padding)
         self.kernel_size, self.padding = _shown(kernel_size, self.rank), padding
         self.stride, self.padding = _shown(self.stride, self.rank), _shown(padding, self.rank)
 
@@ -660,6 +664,8 @@ class Unfold(Layer):
     def __init__(
         self, kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1
     ) -> None:
+        if type(self) is Unfold:
+            _args.fold_geometry("Unfold", kernel_size, dilation, padding, stride)
         self.kernel_size, self.dilation = kernel_size, dilation
         self.padding, self.stride = padding, stride
 
@@ -703,6 +709,7 @@ class Fold(Unfold):
         stride: Size = 1,
     ) -> None:
         super().__init__(kernel_size, dilation, padding, stride)
+        _args.fold_geometry("Fold", kernel_size, dilation, padding, stride, output_size)
         self.output_size = output_size
 
     def forward(self, input: ArrayLike) -> Array:
