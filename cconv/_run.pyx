@@ -76,6 +76,16 @@ def lanes(dtype):
 
 # ---------------------------------------------------------------- threads
 
+cdef extern from *:
+    """
+    #if defined(_MSC_VER)
+    static __declspec(thread) int cconv_here = 0;
+    #else
+    static _Thread_local int cconv_here = 0;
+    #endif
+    """
+    int cconv_here                  # the limit of the calling thread, 0: none of its own
+
 cdef int threads = 0                # 0: not asked for yet, see thread_limit
 cdef bint forked = False
 
@@ -167,7 +177,15 @@ cdef int thread_limit() except 0:
         return 1
     if threads == 0:
         threads = default_threads()
-    return threads
+    return min(threads, cconv_here) if cconv_here else threads
+
+
+def limit_here(int n):
+    """Limits calls from this thread alone, for callers that are one of many; 0 lifts it. Returns the last limit."""
+    global cconv_here
+    cdef int last = cconv_here
+    cconv_here = n
+    return last
 
 
 cdef int allowed_threads(int n) noexcept nogil:
