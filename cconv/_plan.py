@@ -449,7 +449,7 @@ def conv(
         reason = "implicit GEMM on the register tile, its rows read in place"
     count = c_block * t_block
     # slack behind slab and panels: whole vectors run past the ends; rows_tile may read past the box
-    slab_at = lines(count * 8)
+    slab_at = lines(count * (24 if rows else 8))  # rows: also the offsets and weights in its order
     panels_at = slab_at + lines((c_block * channel + 8 * nr) * itemsize)
     workspace = panels_at + lines(
         (panels * count * nr + 4 * nr + unpacked * tile_rows * count) * itemsize

@@ -116,9 +116,15 @@ cdef extern from *:
         return now.tv_sec + 1e-9 * now.tv_nsec;
     }
     #endif
+    #if defined(_MSC_VER)
+    static __declspec(thread) int cconv_here = 0;
+    #else
+    static _Thread_local int cconv_here = 0;
+    #endif
     /* the exception stays set until the kernel has returned */
     static int cconv_check_signals(void) { return PyErr_CheckSignals() != 0; }
     """
+    int cconv_here                  # the limit of the calling thread, 0: none of its own
     int cconv_omp_threads() nogil
     int cconv_omp_processors() nogil
     int add_active "cconv_add_active"(int n) noexcept nogil     # calls that are running
@@ -208,7 +214,17 @@ cdef int thread_limit() except 0:
         threads = default_threads()
     # A num_threads clause overrules omp_set_num_threads: so who lowers that for a while (threadpoolctl) is asked for.
     now = cconv_omp_threads()
-    return now if now < omp_initial and now < threads else threads
+    if now >= omp_initial or now >= threads:
+        now = threads
+    return min(now, cconv_here) if cconv_here else now
+
+
+def limit_here(int n):
+    """Limits calls from this thread alone, for callers that are one of many; 0 lifts it. Returns the last limit."""
+    global cconv_here
+    cdef int last = cconv_here
+    cconv_here = n
+    return last
 
 
 cdef int enter_call(int n) noexcept nogil:

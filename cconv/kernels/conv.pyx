@@ -13,8 +13,8 @@ One item is a box of output positions of one sample and group. For it
      the slab and runs a register tile of MR output channels x NR positions over them, the weights broadcast;
      rows (few output channels: depthwise, filters) keeps eight vectors of one output channel in registers and reads
      the slab directly; taps (slabs that would not fit) walks the input itself, tap by tap.
-Each output is one chain of multiply-adds in the order c, kd, kh, kw (c, kd, kw, kh where rows shares its loads), which
-depends on neither thread, batch nor strides: the same bits.
+Each output is one chain of multiply-adds in the order c, kd, kh, kw (c, kd, kw, kh where rows may share its loads, see
+`turned`), which depends on the weight's shape alone: the same bits for any thread, batch, strides and size of input.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport parallel, prange, threadid
@@ -38,6 +38,11 @@ cdef extern from "simd.h" nogil:
     void store4(real *p, vec a, vec b, vec c, vec d)
 
 
+cdef enum:
+    ROWS_CHANNELS = 3   # as in _plan.py
+    ROWS_TAPS = 4096    # of one k block of the rows kernel
+
+
 # ---------------------------------------------------------------- weights
 
 cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
@@ -57,6 +62,25 @@ cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
 
 
 # ---------------------------------------------------------------- where the taps lie
+
+cdef inline bint turned(ConvJob *job) noexcept nogil:
+    """Whether kw comes before kh in the order of summation: where rows shares its loads (tall boxes, small strides).
+
+    Small boxes, other strides and k blocks follow, or the pieces of an image would not have the bits of the whole."""
+    return job.O <= ROWS_CHANNELS and (job.k[1] == 3 or job.k[1] == 5) and job.k[0] * job.k[1] * job.k[2] <= ROWS_TAPS
+
+
+cdef void turn_taps(ConvJob *job, Py_ssize_t *off, real *w, const real *from_, Py_ssize_t blocks) noexcept nogil:
+    """Offsets and weights of whole (c, kd) blocks, from the order kh, kw into kw, kh; `off` has room for both."""
+    cdef Py_ssize_t kh = job.k[1], kw = job.k[2], i, y, x, n = 0
+    cdef Py_ssize_t *to = off + blocks * kh * kw
+    for i in range(blocks):
+        for x in range(kw):
+            for y in range(kh):
+                to[n] = off[(i * kh + y) * kw + x]
+                w[n] = from_[(i * kh + y) * kw + x]
+                n += 1
+
 
 cdef Py_ssize_t tap_offsets(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, Py_ssize_t t0,
                             Py_ssize_t t1) noexcept nogil:
@@ -431,10 +455,16 @@ cdef void rows_block(ConvJob *job, const real *w, const real *bias, real *y, con
     cdef real *to
     cdef const real *p
     cdef const real *a
-    cdef bint shared = count == K and job.sd[1] == 1 and extent[1] >= 4
+    cdef const Py_ssize_t *at
+    cdef bint shared = count == K and job.sd[1] == 1 and extent[1] >= 4 and turned(job)
+    cdef bint turn = turned(job) and not (shared and job.ss[1] <= 2)
+    cdef real *weights = <real *>(off + 2 * count)
     for o in range(job.O):
         b = bias[o] if bias != NULL else <real>0
         a = w + o * K + k0
+        if turn:
+            turn_taps(job, <Py_ssize_t *>off, weights, a, count // (job.k[1] * job.k[2]))
+            a = weights
         for z in range(extent[0]):
             p = slab + z * job.ss[0] * job.plane
             to = y + o * job.yc + (start[0] + z) * job.ys[0] + start[1] * ys + start[2] * xs
@@ -450,26 +480,27 @@ cdef void rows_block(ConvJob *job, const real *w, const real *bias, real *y, con
             if shared and job.k[1] == 5 and job.ss[1] == 2:
                 shared_rows(5, 2, job, a, b, to, p, off, extent[1], width)
                 continue
+            at = off + count if turn else off
             i = 0
             while i < extent[1]:
                 rows = extent[1] - i
                 if vectors == 1 and rows >= 8:
-                    rows_tile(8, 1, a, p, step, off, count, to, ys, xs, width, b, first)
+                    rows_tile(8, 1, a, p, step, at, count, to, ys, xs, width, b, first)
                     n = 8
                 elif vectors == 2 and rows >= 4:
-                    rows_tile(4, 2, a, p, step, off, count, to, ys, xs, width, b, first)
+                    rows_tile(4, 2, a, p, step, at, count, to, ys, xs, width, b, first)
                     n = 4
                 elif vectors == 3 and rows >= 2:
-                    rows_tile(2, 3, a, p, step, off, count, to, ys, xs, width, b, first)
+                    rows_tile(2, 3, a, p, step, at, count, to, ys, xs, width, b, first)
                     n = 2
                 elif vectors == 4 and rows >= 2:
-                    rows_tile(2, 4, a, p, step, off, count, to, ys, xs, width, b, first)
+                    rows_tile(2, 4, a, p, step, at, count, to, ys, xs, width, b, first)
                     n = 2
                 else:
                     n = 1
                     x = 0
                     while x < width:
-                        rows_piece(a, p + x, step, off, count, to + x * xs, ys, xs, min(width - x, piece * VL), b,
+                        rows_piece(a, p + x, step, at, count, to + x * xs, ys, xs, min(width - x, piece * VL), b,
                                    first)
                         x += piece * VL
                 i += n
@@ -496,6 +527,8 @@ cdef void taps_row(ConvJob *job, const real *x, const real *w, real bias, real *
                    Py_ssize_t oh) noexcept nogil:
     """One output row straight from the input, a tap at a time: for slabs that would not fit (huge dilations)."""
     cdef Py_ssize_t c, z, y_, k, iz, iy, i, ow, at, step = job.s[2] * job.xs[2], a, b, L = job.size[2]
+    cdef Py_ssize_t t, kh = job.k[1], kw = job.k[2]
+    cdef bint turn = turned(job)
     cdef const real *row
     cdef real v
     for ow in range(job.out[2]):
@@ -503,28 +536,27 @@ cdef void taps_row(ConvJob *job, const real *x, const real *w, real bias, real *
     for c in range(job.C):
         for z in range(job.k[0]):
             iz = source(od * job.s[0] - job.p[0] + z * job.d[0], job.size[0], job.mode)
-            for y_ in range(job.k[1]):
+            for t in range(kh * kw):
+                y_, k = (t % kh, t // kh) if turn else (t // kw, t % kw)
                 iy = source(oh * job.s[1] - job.p[1] + y_ * job.d[1], job.size[1], job.mode)
                 if iz < 0 or iy < 0:
-                    w += job.k[2]
                     continue
                 row = x + c * job.xc + iz * job.xs[0] + iy * job.xs[1]
-                for k in range(job.k[2]):
-                    v = w[0]
-                    w += 1
-                    at = k * job.d[2] - job.p[2]
-                    # outputs a <= ow < b read inside the input
-                    a = 0 if at >= 0 else min(job.out[2], (-at + job.s[2] - 1) // job.s[2])
-                    b = 0 if at >= L else min(job.out[2], (L - at + job.s[2] - 1) // job.s[2])
-                    if job.mode != 0:
-                        for ow in range(min(a, job.out[2])):
-                            i = source(at + ow * job.s[2], L, job.mode)
-                            y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[i * job.xs[2]]
-                        for ow in range(max(a, b), job.out[2]):
-                            i = source(at + ow * job.s[2], L, job.mode)
-                            y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[i * job.xs[2]]
-                    for ow in range(a, b):
-                        y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[at * job.xs[2] + ow * step]
+                v = w[(z * kh + y_) * kw + k]
+                at = k * job.d[2] - job.p[2]
+                # outputs a <= ow < b read inside the input
+                a = 0 if at >= 0 else min(job.out[2], (-at + job.s[2] - 1) // job.s[2])
+                b = 0 if at >= L else min(job.out[2], (L - at + job.s[2] - 1) // job.s[2])
+                if job.mode != 0:
+                    for ow in range(min(a, job.out[2])):
+                        i = source(at + ow * job.s[2], L, job.mode)
+                        y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[i * job.xs[2]]
+                    for ow in range(max(a, b), job.out[2]):
+                        i = source(at + ow * job.s[2], L, job.mode)
+                        y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[i * job.xs[2]]
+                for ow in range(a, b):
+                    y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[at * job.xs[2] + ow * step]
+        w += job.k[0] * kh * kw
 
 
 # ---------------------------------------------------------------- items
