@@ -698,7 +698,7 @@ def adaptive_avg_pool2d(input: ArrayLike, output_size: Sizes, *, out: Array | No
 
     Returns
     -------
-    ndarray, shape (N, C, *output_size) or (C, *output_size)
+    ndarray, shape ``(N, C, *output_size)`` or ``(C, *output_size)``
         Output i averages the inputs from ``floor(i L / size)`` to ``ceil((i+1) L / size)``, exclusive.
 
     Raises
@@ -769,7 +769,7 @@ def adaptive_max_pool2d(
 
     Returns
     -------
-    ndarray, shape (N, C, *output_size) or (C, *output_size)
+    ndarray, shape ``(N, C, *output_size)`` or ``(C, *output_size)``
         Output i is the largest of the inputs from ``floor(i L / size)`` to ``ceil((i+1) L / size)``, exclusive.
     ndarray of int64, the same shape
         Only with `return_indices`.
@@ -929,7 +929,7 @@ def unfold(
 
     Parameters
     ----------
-    input : array_like, shape (N, C, *space) or (C, *space)
+    input : array_like, shape ``(N, C, *space)`` or ``(C, *space)``
     kernel_size, dilation, padding, stride : int or tuple
         As in `conv2d`. Ints alone mean two spatial axes, as in torch; a tuple's length says how many.
 
@@ -974,7 +974,7 @@ def fold(
 
     Returns
     -------
-    ndarray, shape (N, C, *output_size) or (C, *output_size)
+    ndarray, shape ``(N, C, *output_size)`` or ``(C, *output_size)``
 
     Raises
     ------
@@ -1008,7 +1008,7 @@ def prepack(
 
     Parameters
     ----------
-    weight : array_like, shape (O, C / groups, *kernel), transposed (C, O / groups, *kernel)
+    weight : array_like, shape ``(O, C / groups, *kernel)``, transposed ``(C, O / groups, *kernel)``
         Copied; the number of its axes says how many the space has.
     bias, stride, padding, dilation, groups, padding_mode
         As in `conv2d`.
