@@ -788,7 +788,7 @@ cdef class ConvPlan:
             return part
         size = part.size
         if job.kernel == 3:
-            size = job.G * winograd_weights(job.C * job.k[0], job.O, job.tile, job.k[1])
+            size += job.G * winograd_weights(job.C * job.k[0], job.O, job.tile, job.k[1])
         result = new_output((size,), self.dtype, size * self.itemsize)
         PyObject_GetBuffer(part, &source, PyBUF_STRIDES)
         PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)

@@ -208,13 +208,13 @@ cdef void gather_taps(ConvJob *job, const char *w, char *to, const Py_ssize_t *a
 
 
 cdef Py_ssize_t packed_size(ConvPlan plan, int i, Py_ssize_t n) noexcept nogil:
-    """Elements of a part's packed weights: as _plan.winograd_weights for Winograd."""
+    """Elements of a part's packed weights: for Winograd as _plan.winograd_weights, and the weights as they were."""
     cdef ConvJob *job = &plan.jobs[i]
     cdef Py_ssize_t positions, terms = job.C * job.k[0]
     if job.kernel != 3:
         return job.G * job.O * job.C * n
     positions = job.tile * job.tile if job.k[1] == 3 else job.tile
-    return job.G * positions * ((terms * job.O + 15) // 16 | 1) * 16
+    return job.G * (positions * ((terms * job.O + 15) // 16 | 1) * 16 + job.O * job.C * n)
 
 
 cdef void drop(Packed *packed) noexcept nogil:

@@ -20,10 +20,13 @@ error. Taps along D count as channels. A dilated layer comes here as interleaved
 One item is a block of tiles, numbered through the batch; NR tiles are the lanes of a panel. Its transformed input
 (TxT x panels x channels x NR) and its products stay in L2 / L3 between the three steps; each transform runs on whole
 vectors of tiles, the columns de-interleaved by m on the way in and interleaved on the way out.
+
+A NaN or an infinity would spread over its tiles, whose transforms mix all values: so outputs of a tile that are not
+finite are computed again, as plain sums (`mend`), from the weights as they were, which lie behind the packed ones.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from cython.parallel cimport parallel, prange, threadid
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 from cconv.kernels.job cimport ConvJob, ConvTable
 from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, copy_run, load, load2, real, set1, source,
@@ -185,6 +188,11 @@ cdef inline Py_ssize_t weight_plane(ConvJob *job) noexcept nogil:
     return ((job.O * job.C * job.k[0] + 15) // 16 | 1) * 16
 
 
+cdef inline Py_ssize_t plain_at(ConvJob *job) noexcept nogil:
+    """Where the weights as they were lie, behind the packed ones."""
+    return job.G * job.tile * (job.tile if job.k[1] == 3 else 1) * weight_plane(job)
+
+
 cdef inline void pack_group(const int T, const int high, ConvJob *job, real *to, Py_ssize_t item) noexcept nogil:
     cdef Py_ssize_t K = job.C * job.k[0], tiles = (job.O + MR - 1) // MR, g = item // tiles, t = item % tiles
     cdef Py_ssize_t o = tile_row(job.O, tiles, t), plane = weight_plane(job), taps = 3 if high == 1 else 9
@@ -203,7 +211,8 @@ cdef void pack_one(ConvJob *job, void *packed, Py_ssize_t item) noexcept nogil:
 
 cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
     """(G, O, C, kd, kh, kw) into, a group and transformed position, tiles of up to MR rows, k = (c, kd) outer."""
-    cdef Py_ssize_t items = job.G * ((job.O + MR - 1) // MR), item
+    cdef Py_ssize_t items = job.G * ((job.O + MR - 1) // MR), item, taps = job.k[0] * job.k[1] * job.k[2]
+    memcpy(<real *>packed + plain_at(job), job.w, job.G * job.O * job.C * taps * sizeof(real))
     if job.threads <= 1:
         for item in range(items):
             pack_one(job, packed, item)
@@ -274,13 +283,12 @@ cdef inline void gather_row(const int T, ConvJob *job, real *lanes, real *line, 
         t += VL
 
 
-cdef inline void transform_input(const int T, const int high, ConvJob *job, real *u, Py_ssize_t us, const real *x,
-                                 Run *runs, int n, int vectors, real *lanes, real *line) noexcept nogil:
-    """One channel (and tap along D) of one panel: u[position * us + lane]."""
+cdef inline void gather(const int T, const int high, ConvJob *job, const real *x, Run *runs, int n, real *lanes,
+                        real *line) noexcept nogil:
+    """One channel (and tap along D) of the tiles of a panel: lanes[(row * T + column) * (NR + VL) + lane]."""
     cdef Py_ssize_t ld = NR + VL, iy, iz, hop = 1 if high == 1 else T - 2
-    cdef int i, r, c, v
+    cdef int i, r
     cdef const real *plane
-    cdef vec d[36]
     for i in range(n):
         iz = runs[i].z  # the caller has resolved the depth: -1 for padding
         plane = x + runs[i].n * job.xn + iz * job.xs[0]
@@ -290,6 +298,15 @@ cdef inline void transform_input(const int T, const int high, ConvJob *job, real
                 gather_row(T, job, lanes + r * T * ld, line, &runs[i], NULL)
             else:
                 gather_row(T, job, lanes + r * T * ld, line, &runs[i], plane + iy * job.xs[1])
+
+
+cdef inline void transform_input(const int T, const int high, ConvJob *job, real *u, Py_ssize_t us, const real *x,
+                                 Run *runs, int n, int vectors, real *lanes, real *line) noexcept nogil:
+    """One channel (and tap along D) of one panel: u[position * us + lane]."""
+    cdef Py_ssize_t ld = NR + VL
+    cdef int r, c, v
+    cdef vec d[36]
+    gather(T, high, job, x, runs, n, lanes, line)
     for v in range(vectors):
         for r in range(high):
             for c in range(T):
@@ -303,8 +320,8 @@ cdef inline void transform_input(const int T, const int high, ConvJob *job, real
 
 
 cdef inline void transform_output(const int T, const int high, ConvJob *job, const real *m, Py_ssize_t ms, real *y,
-                                  real bias, Run *runs, int n, int vectors, real *lines) noexcept nogil:
-    """One output channel of one panel, back to positions and into y."""
+                                  real bias, Run *runs, int n, int vectors, real *lines, vec *spoiled) noexcept nogil:
+    """One output channel of one panel, back to positions and into y; one that is not finite makes `spoiled` NaN."""
     cdef int wide = T - 2, rows = 1 if high == 1 else T - 2
     cdef int v, r, c, i
     cdef Py_ssize_t width, height, j, _row
@@ -312,6 +329,8 @@ cdef inline void transform_output(const int T, const int high, ConvJob *job, con
     cdef vec h[24]
     cdef vec o[16]
     cdef vec b = set1(bias)
+    cdef vec zero = set1(<real>0)
+    cdef vec bad = zero
     cdef real *to
     cdef real *line
     for v in range(vectors):
@@ -324,7 +343,9 @@ cdef inline void transform_output(const int T, const int high, ConvJob *job, con
                 output_axis(T, &o[r * (T - 2)], 1, &h[r * T], 1)
         else:
             output_axis(T, &o[0], 1, &d[0], 1)
-        for r in range(T - 2 if high > 1 else 1):
+        for r in range((T - 2) * rows):
+            bad = bad + o[r] * zero  # 0 x inf is NaN
+        for r in range(rows):
             if T == 6:
                 store4(lines + r * 4 * NR + v * 4 * VL, o[r * 4] + b, o[r * 4 + 1] + b, o[r * 4 + 2] + b,
                        o[r * 4 + 3] + b)
@@ -344,6 +365,78 @@ cdef inline void transform_output(const int T, const int high, ConvJob *job, con
                     to[j * job.ys[2]] = line[j]
             to += job.ys[1]
             line += wide * NR
+    spoiled[0] = spoiled[0] + bad
+
+
+cdef inline bint all_zero(vec v) noexcept nogil:
+    cdef real lanes[64]
+    cdef real sum = 0
+    cdef int i
+    store(lanes, v)
+    for i in range(VL):
+        sum += lanes[i]
+    return sum == 0
+
+
+cdef inline void direct_sums(const int T, const int high, ConvJob *job, real *m, Py_ssize_t ms, const real *w,
+                             Py_ssize_t width, int vectors, const real *lanes) noexcept nogil:
+    """m[output of a tile, o] += the taps of one channel (and tap along D); w[o * C * kd * taps + tap]."""
+    cdef Py_ssize_t taps = 3 if high == 1 else 9, hop = job.C * job.k[0] * taps, ld = NR + VL, o, t
+    cdef int rows = 1 if high == 1 else T - 2, r, c, v
+    cdef vec acc
+    for o in range(width):
+        for r in range(rows):
+            for c in range(T - 2):
+                for v in range(vectors):
+                    acc = load(m + (r * (T - 2) + c) * ms + o * NR + v * VL)
+                    for t in range(taps):
+                        acc = acc + set1(w[o * hop + t]) * load(lanes + ((r + t // 3) * T + c + t % 3) * ld + v * VL)
+                    store(m + (r * (T - 2) + c) * ms + o * NR + v * VL, acc)
+
+
+cdef inline void mend_tile(const int T, const int high, ConvJob *job, const real *m, Py_ssize_t ms, real *y, real bias,
+                           Run *run, Py_ssize_t tile) noexcept nogil:
+    """The plain sums of one tile of a run into y, if what stands there is not finite."""
+    cdef Py_ssize_t wide = T - 2, rows = 1 if high == 1 else T - 2, i, j
+    cdef Py_ssize_t width = min(wide, job.out[2] - wide * (run.tx + tile))
+    cdef Py_ssize_t height = min(rows, job.out[1] - rows * run.ty)
+    cdef real *to = (y + run.n * job.yn + run.z * job.ys[0] + run.ty * rows * job.ys[1]
+                     + (run.tx + tile) * wide * job.ys[2])
+    cdef real spoiled = 0
+    for i in range(height):
+        for j in range(width):
+            spoiled += to[i * job.ys[1] + j * job.ys[2]] * <real>0
+    if spoiled == 0:
+        return
+    for i in range(height):
+        for j in range(width):
+            to[i * job.ys[1] + j * job.ys[2]] = m[(i * wide + j) * ms + run.lane + tile] + bias
+
+
+cdef void mend(const int T, const int high, ConvJob *job, real *m, Py_ssize_t ms, const real *x, const real *w, real *y,
+               const real *bias, Py_ssize_t width, Run *runs, int n, int vectors, real *lanes,
+               real *line) noexcept nogil:
+    """Outputs of a panel's tiles that are not finite, as plain sums. m, whose products are spent, holds the sums.
+
+    Each tile and output channel decides alone, so neither threads nor the other samples change anything.
+    """
+    cdef Py_ssize_t taps = 3 if high == 1 else 9, o, c, z, t
+    cdef int i, r
+    cdef Run deep[64]
+    for r in range((T - 2) * (1 if high == 1 else T - 2)):
+        memset(m + r * ms, 0, width * NR * sizeof(real))
+    for c in range(job.C):
+        for z in range(job.k[0]):
+            for i in range(n):
+                deep[i] = runs[i]
+                deep[i].z = source(runs[i].z - job.p[0] + z, job.size[0], job.mode)
+            gather(T, high, job, x + c * job.xc, deep, n, lanes, line)
+            direct_sums(T, high, job, m, ms, w + (c * job.k[0] + z) * taps, width, vectors, lanes)
+    for o in range(width):
+        for i in range(n):
+            for t in range(runs[i].length):
+                mend_tile(T, high, job, m + o * NR, ms, y + o * job.yc, bias[o] if bias != NULL else <real>0,
+                          &runs[i], t)
 
 
 cdef inline void panel_tiles(ConvJob *job, bint half, real *m, const real *u, const real *w, Py_ssize_t t0,
@@ -409,7 +502,9 @@ cdef inline void run_block(const int T, const int high, ConvJob *job, Py_ssize_t
     cdef const real *x = <const real *>job.x + g * job.C * job.xc
     cdef real *y = <real *>job.y + g * job.O * job.yc
     cdef const real *bias = <const real *>job.bias + g * job.O if job.bias != NULL else NULL
+    cdef const real *plain = <const real *>job.w + plain_at(job) + g * job.O * K * (3 if high == 1 else 9)
     cdef Py_ssize_t p, c, z, o
+    cdef vec spoiled
     cdef Run runs[64]
     cdef Run deep[64]
     cdef int n, i, vectors
@@ -432,9 +527,13 @@ cdef inline void run_block(const int T, const int high, ConvJob *job, Py_ssize_t
     for p in range(panels):
         vectors = 1 if last - first - p * NR <= VL else 2
         n = panel_runs(job, runs, first + p * NR, min(first + (p + 1) * NR, last))
+        spoiled = set1(<real>0)
         for o in range(width):
             transform_output(T, high, job, m + (p * width + o) * NR, ms, y + (o0 + o) * job.yc,
-                             bias[o0 + o] if bias != NULL else <real>0, runs, n, vectors, lanes)
+                             bias[o0 + o] if bias != NULL else <real>0, runs, n, vectors, lanes, &spoiled)
+        if not all_zero(spoiled):
+            mend(T, high, job, m + p * width * NR, ms, x, plain + o0 * K * (3 if high == 1 else 9), y + o0 * job.yc,
+                 bias + o0 if bias != NULL else NULL, width, runs, n, vectors, lanes, line)
 
 
 cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
