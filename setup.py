@@ -44,6 +44,13 @@ if "CCONV_BUILD_ISAS" in os.environ:  # e.g. "avx2" for a quick build; baseline 
     ISAS = {k: v for k, v in ISAS.items() if k == "baseline" or k in os.environ["CCONV_BUILD_ISAS"]}
 
 
+# CCONV_SANITIZE=1 (GCC or Clang): an out-of-bounds access or undefined behaviour ends the process with a report, see
+# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do.
+SANITIZE = []
+if os.environ.get("CCONV_SANITIZE"):
+    SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1".split()
+
+
 class BuildExt(build_ext):
     """Probes OpenMP by compiling and linking, then compiles in parallel."""
 
@@ -53,6 +60,8 @@ class BuildExt(build_ext):
             if "kernels" in ext.name or ext.name == "cconv._run":
                 ext.extra_compile_args += flags[0]
                 ext.extra_link_args += flags[1]
+            ext.extra_compile_args += SANITIZE
+            ext.extra_link_args += SANITIZE[:1]
         super().build_extensions()
 
     def copy_extensions_to_source(self):
@@ -133,7 +142,7 @@ def extensions():
     for ext in result:
         ext.include_dirs += ["cconv/kernels", "cconv/include"]
         ext.define_macros.append(("CCONV_STAMP", STAMP))
-        ext.depends += STAMPED
+        ext.depends += [*STAMPED, "cconv/kernels/team.h"]
         ext.extra_compile_args += common[:1] if MSVC else ["-O2", "-g0"]
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in ISAS.items():

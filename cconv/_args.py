@@ -29,6 +29,8 @@ def array(name: str, parameter: str, value) -> np.ndarray:
         if hasattr(value, "__dlpack__") and not hasattr(value, "__array__"):
             value = np.from_dlpack(value)
         a = np.asarray(value)
+    except MemoryError:
+        raise
     except Exception as error:
         raise TypeError(
             f"{name}: {parameter} must be an array of numbers, got {describe(value)} ({error})"

@@ -11,7 +11,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memset
 
 from cconv._run cimport (Workspace, enter_call, first_step, give_workspace, leave_call, list_windows, new_output,
-                         next_step, overlap, place, seconds, take_workspace, thread_limit, watch)
+                         next_step, overlap, place, seconds, take_workspace, team, thread_limit, watch)
 from cconv.kernels.job cimport PoolGradJob, PoolGradTable, PoolJob, Watch, WeightGradJob, WeightGradTable
 
 
@@ -37,8 +37,13 @@ cdef object key_part(value):
         return value
     if type(value) is tuple:
         for part in <tuple>value:
-            if type(part) is not int and not (type(part) is tuple and all([type(p) is int for p in part])):
+            if type(part) is int:
+                continue
+            if type(part) is not tuple:
                 return NotImplemented
+            for p in <tuple>part:
+                if type(p) is not int:
+                    return NotImplemented
         return value
     return NotImplemented
 
@@ -54,10 +59,12 @@ cdef class Gradient:
     def __call__(self, *args):
         key = None
         if args[len(args) - 1] is None:
-            key = (self.name, *[key_part(value) for value in args])
-            if NotImplemented in key:
-                key = None
-            else:
+            # no comprehension: without memory for its list, Cython 3.3 releases an element twice
+            parts = [self.name]
+            for value in args:
+                parts.append(key_part(value))
+            if NotImplemented not in parts:
+                key = tuple(parts)
                 ready = find_plan(key)
                 if ready is not None:
                     result = ready(*args)
@@ -160,7 +167,7 @@ cdef class WeightGradPlan:
             job.conv.threads = allowed
             if job.conv.threads > most:
                 job.conv.threads = max(1, <int>most)
-            job.conv.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.conv.threads, items))
+            job.conv.threads = team(<int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.conv.threads, items)))
             workspace = job.conv.threads * job.conv.workspace_bytes
             workspace += (64 - workspace % 64) % 64
             total = workspace + (job.chunks * self.out_bytes if job.chunks > 1 else 0)
@@ -335,7 +342,7 @@ cdef class PoolGradPlan:
             job.pool.threads = allowed
             if job.pool.threads > most:
                 job.pool.threads = max(1, <int>most)
-            job.pool.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.pool.threads, items))
+            job.pool.threads = team(<int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.pool.threads, items)))
             space = take_workspace(job.pool.threads * job.pool.workspace_bytes)
             job.pool.workspace = space.data
             job.watch = &signals

@@ -9,12 +9,13 @@ cdef class Workspace:
     cdef size_t size
 
 cdef Workspace take_workspace(size_t size)
-cdef give_workspace(Workspace space)
+cdef void give_workspace(Workspace space) noexcept
 cdef new_output(shape, dtype, size_t size)
 cdef bint place(Py_buffer *view, Py_ssize_t itemsize, int rank, bint batched, Py_ssize_t *n, Py_ssize_t *c,
                 Py_ssize_t *s) noexcept
 cdef bint overlap(Py_buffer *a, Py_buffer *b) noexcept
 cdef int thread_limit() except 0
+cdef int team(int n) noexcept nogil
 cdef int enter_call(int n) noexcept nogil
 cdef void leave_call() noexcept nogil
 cdef double seconds() noexcept nogil

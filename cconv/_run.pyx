@@ -134,6 +134,15 @@ cdef extern from *:
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
 
+cdef extern from "team.h" nogil:
+    int cconv_team(int n) noexcept
+
+
+cdef int team(int n) noexcept nogil:
+    """Threads that OpenMP can give a kernel, of n."""
+    return n if n < 2 else cconv_team(n)
+
+
 cdef double seconds() noexcept nogil:
     return cconv_seconds()
 
@@ -331,14 +340,19 @@ cdef class Workspace:
         free(self.base)
 
 
-cdef list idle = []
+# slots rather than append: giving back, which a failing call does too, must not ask for memory
+cdef list idle = [None] * 4
+cdef int idle_count = 0
 
 
 cdef Workspace take_workspace(size_t size):
+    global idle_count
     cdef Workspace space = None
     with cython.critical_section(guard):
-        if idle:
-            space = <Workspace>idle.pop()
+        if idle_count:
+            idle_count -= 1
+            space = <Workspace>idle[idle_count]
+            idle[idle_count] = None
     if space is None:
         space = Workspace.__new__(Workspace)
     if space.size < size:
@@ -346,17 +360,22 @@ cdef Workspace take_workspace(size_t size):
         space.size = 0
         space.base = malloc(size + 64)
         if space.base == NULL:
+            drop_kept()
+            space.base = malloc(size + 64)
+        if space.base == NULL:
             raise MemoryError(f"cconv: no memory for a workspace of {size} bytes")
         space.data = <char *>space.base + (64 - <size_t>space.base % 64)
         space.size = size
     return space
 
 
-cdef give_workspace(Workspace space):
+cdef void give_workspace(Workspace space) noexcept:
+    global idle_count
     # bounded: at most four blocks stay, of at most 64 MiB each
     with cython.critical_section(guard):
-        if len(idle) < 4 and space.size <= 64 << 20:
-            idle.append(space)
+        if idle_count < 4 and space.size <= 64 << 20:
+            idle[idle_count] = space
+            idle_count += 1
 
 
 cdef extern from *:
@@ -440,14 +459,36 @@ cdef void *take_block(size_t size) noexcept:
     return data
 
 
+cpdef void drop_kept() noexcept:
+    """Gives up all memory that is kept for later, where there is none left for now."""
+    global kept_count, kept_bytes, idle_count
+    cdef int i
+    with cython.critical_section(guard):
+        for i in range(kept_count):
+            free(kept[i].data)
+        kept_count = 0
+        kept_bytes = 0
+        while idle_count:
+            idle_count -= 1
+            idle[idle_count] = None
+
+
 cdef new_output(shape, dtype, size_t size):
     """np.empty, with large memory taken from dead outputs of the same size."""
     cdef Block block
+    if size > BLOCKS_MOST // 2:
+        try:
+            return empty(shape, dtype)
+        except MemoryError:
+            drop_kept()
     if size < BLOCK_LEAST or size > BLOCKS_MOST // 2:
         return empty(shape, dtype)
     block = Block.__new__(Block)
     block.data = take_block(size)
     if block.data == NULL:
+        block.data = cconv_block(size)
+    if block.data == NULL:
+        drop_kept()
         block.data = cconv_block(size)
     if block.data == NULL:
         raise MemoryError(f"cconv: no memory for an output of {size} bytes")
@@ -563,7 +604,11 @@ def convert_halves(a, dtype):
     if a.size == 0:
         return result
     PyObject_GetBuffer(a, &from_, PyBUF_STRIDES)
-    PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
+    try:
+        PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
+    except BaseException:
+        PyBuffer_Release(&from_)
+        raise
     with nogil:
         if loading:
             table.load_halves(from_.buf, to.buf, to.len // 4)
@@ -572,6 +617,11 @@ def convert_halves(a, dtype):
     PyBuffer_Release(&from_)
     PyBuffer_Release(&to)
     return result
+
+
+cdef aligned(a):
+    """A contiguous array whose elements lie at multiples of their size, which not every processor reads otherwise."""
+    return a if a.flags.aligned else np.array(a, order="C")
 
 
 cdef class ConvPlan:
@@ -611,7 +661,10 @@ cdef class ConvPlan:
             parts = self.split(problem, algorithm, packed)
         elif len(parts) == 1:
             # stride 1: a plain convolution with its taps reversed
-            parts = [part._replace(taps=parts[0].taps) for part in self.split(parts[0].problem, algorithm, packed)]
+            taps = parts[0].taps
+            parts = list(self.split(parts[0].problem, algorithm, packed))
+            for i in range(len(parts)):
+                parts[i] = parts[i]._replace(taps=taps)
         self.parts = parts
         self.count = len(parts)
         self.jobs = <ConvJob *>PyMem_Malloc(max(1, self.count) * sizeof(ConvJob))
@@ -619,8 +672,11 @@ cdef class ConvPlan:
         if self.jobs == NULL or self.offsets == NULL:
             raise MemoryError("cconv: no memory for a plan")
         memset(self.jobs, 0, self.count * sizeof(ConvJob))
-        self.plans = [plan_conv(part.problem, self.itemsize, self.table.lanes, self.table.rows, algorithm, packed)
-                      for part in parts]
+        # appended, here and below: without memory for its list, a comprehension of Cython 3.3 releases an element twice
+        self.plans = []
+        for part in parts:
+            self.plans.append(
+                plan_conv(part.problem, self.itemsize, self.table.lanes, self.table.rows, algorithm, packed))
         if self.transposed:
             self.join_phases(algorithm, packed)
             self.list_taps()
@@ -681,14 +737,17 @@ cdef class ConvPlan:
             n = 1
             while i + n < self.count and self.parts[i + n].first[:2] == self.parts[i].first[:2]:
                 n += 1
-            joined = plan_phases([part.problem for part in self.parts[i:i + n]], self.itemsize, self.table.lanes,
+            problems = []
+            for part in self.parts[i:i + n]:
+                problems.append(part.problem)
+            joined = plan_phases(problems, self.itemsize, self.table.lanes,
                                  self.table.rows, algorithm, packed)
             if joined is not None and n == self.parts[i].step[2]:
                 self.plans[i:i + n] = joined
             i += n
 
     def uses_winograd(self):
-        return any([plan.kernel == 3 for plan in self.plans])
+        return any(plan.kernel == 3 for plan in self.plans)
 
     def split_weight(self, weight):
         """The weights of each part; those of a transposed convolution (G, O, C, taps) with the taps reversed."""
@@ -701,11 +760,16 @@ cdef class ConvPlan:
         cdef int i, a, unique = 0
         for a in range(2, 2 + self.rank):
             K *= self.weight_shape[a]
+        weight = aligned(weight)
         results = []
         taps = <Taps *>PyMem_Malloc(max(1, self.count) * sizeof(Taps))
         if taps == NULL:
             raise MemoryError("cconv: no memory for the weights of a transposed convolution")
-        PyObject_GetBuffer(weight, &source, PyBUF_STRIDES)
+        try:
+            PyObject_GetBuffer(weight, &source, PyBUF_STRIDES)
+        except BaseException:
+            PyMem_Free(taps)
+            raise
         try:
             for i in range(self.count):
                 n = self.tap_counts[i]
@@ -745,7 +809,8 @@ cdef class ConvPlan:
             if 0 not in part.problem.kernel:
                 for z in reversed(part.taps[0]):
                     for y in reversed(part.taps[1]):
-                        found += [(z * shape[1] + y) * shape[2] + x for x in reversed(part.taps[2])]
+                        for x in reversed(part.taps[2]):
+                            found.append((z * shape[1] + y) * shape[2] + x)
             counts.append(len(found))
             self.same.append(seen.setdefault((part.taps, len(found)), len(self.same)))
             if self.same[-1] == len(self.same) - 1:
@@ -783,33 +848,45 @@ cdef class ConvPlan:
     cdef pack_part(self, int i, part):
         cdef ConvJob job = self.jobs[i]
         cdef Py_buffer source, to
-        part = np.ascontiguousarray(part).ravel()
-        if job.kernel in (1, 2) or part.size == 0:
+        cdef Py_ssize_t size, weights
+        cdef int got = 0, most = thread_limit()
+        part = aligned(np.ascontiguousarray(part)).ravel()
+        size = weights = part.size
+        if job.kernel in (1, 2) or weights == 0:
             return part
-        size = part.size
         if job.kernel == 3:
-            size += job.G * winograd_weights(job.C * job.k[0], job.O, job.tile, job.k[1])
+            size += job.G * <Py_ssize_t>winograd_weights(job.C * job.k[0], job.O, job.tile, job.k[1])
         result = new_output((size,), self.dtype, size * self.itemsize)
-        PyObject_GetBuffer(part, &source, PyBUF_STRIDES)
-        PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
-        job.w = source.buf
-        job.threads = enter_call(thread_limit())
-        if part.size <= 1 << 16:
-            job.threads = 1
-        with nogil:
-            if job.kernel == 3:
-                self.winograd.pack(&job, to.buf)
-            else:
-                self.table.pack(&job, to.buf)
-        leave_call()
-        PyBuffer_Release(&source)
-        PyBuffer_Release(&to)
+        job.threads = enter_call(most)
+        job.threads = 1 if weights <= 1 << 16 else team(job.threads)
+        try:
+            PyObject_GetBuffer(part, &source, PyBUF_STRIDES)
+            got = 1
+            PyObject_GetBuffer(result, &to, PyBUF_STRIDES | PyBUF_WRITABLE)
+            got = 2
+            job.w = source.buf
+            with nogil:
+                if job.kernel == 3:
+                    self.winograd.pack(&job, to.buf)
+                else:
+                    self.table.pack(&job, to.buf)
+        finally:
+            leave_call()
+            if got > 1:
+                PyBuffer_Release(&to)
+            if got:
+                PyBuffer_Release(&source)
         return result
 
     def layout(self):
         """What the packed weights depend on beside the weights: two plans with equal layouts can share them."""
-        return (self.dtype, tuple([(plan.kernel, plan.tile) for plan in self.plans]),
-                tuple([part.taps for part in self.parts]))
+        kernels = []
+        taps = []
+        for plan in self.plans:
+            kernels.append((plan.kernel, plan.tile))
+        for part in self.parts:
+            taps.append(part.taps)
+        return self.dtype, tuple(kernels), tuple(taps)
 
     def tile(self):
         return self.table.rows, 2 * self.table.lanes
@@ -946,6 +1023,7 @@ cdef run_conv(ConvJob *job, ConvTable *table):
     if job.kernel < 2:
         # the slab's copy, which is most of the work where dilations are huge
         work += <double>items * job.C * (job.channel // job.samples)
+    job.threads = team(job.threads)
     step = first_step(items, work, 5e7 if job.kernel == 2 else 1e8, job.threads, 1)
     while first < items:
         start = seconds()
@@ -1037,7 +1115,7 @@ cdef class PoolPlan:
             # large windows are doubled; where rows are reduced again for every window, each step is one of all taps
             self.steps *= job.k[a] if job.rows == 0 else 1
         if job.rows:
-            self.steps *= max(1, sum([p.kernel[a].bit_length() if job.doubled[a] else p.kernel[a] for a in range(3)]))
+            self.steps *= max(1, sum(p.kernel[a].bit_length() if job.doubled[a] else p.kernel[a] for a in range(3)))
         if indexed:
             self.work *= job.k[0] * job.k[1] * job.k[2]
             self.steps = 8 * self.work
@@ -1077,7 +1155,7 @@ cdef class PoolPlan:
             job.threads = allowed
             if job.threads > most:
                 job.threads = max(1, <int>most)
-            job.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.threads, items))
+            job.threads = team(<int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.threads, items)))
             space = take_workspace(job.threads * job.workspace_bytes)
             job.workspace = space.data
             step = first_step(items, self.steps, 3e7, job.threads, 4)

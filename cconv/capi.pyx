@@ -3,7 +3,7 @@
 from cconv import _args, _calls, _problem, _run, _version
 from numpy import dtype as numpy_dtype
 
-from cconv._run cimport ConvPlan, PoolPlan, enter_call, item_count, leave_call, split_threads, thread_limit
+from cconv._run cimport ConvPlan, PoolPlan, enter_call, item_count, leave_call, split_threads, team, thread_limit
 from cconv.kernels.job cimport ConvJob, ConvTable, PoolJob
 from cpython.ref cimport Py_INCREF, Py_XDECREF, PyObject
 from libc.stdint cimport uint32_t, uint64_t
@@ -58,11 +58,18 @@ cdef const char *status_text(int status) noexcept nogil:
 # ---------------------------------------------------------------- plans, under the GIL
 
 cdef tuple values(Py_ssize_t *array, int rank):
-    return tuple([array[i] for i in range(rank)])
+    # appended: without memory for its list, a comprehension of Cython 3.3 releases an element twice
+    result = []
+    for i in range(rank):
+        result.append(array[i])
+    return tuple(result)
 
 
 cdef tuple pads(Py_ssize_t *before, Py_ssize_t *after, int rank):
-    return tuple([(before[i], after[i]) for i in range(rank)])
+    result = []
+    for i in range(rank):
+        result.append((before[i], after[i]))
+    return tuple(result)
 
 
 cdef dtype_of(int number):
@@ -329,6 +336,7 @@ cdef int run_parts(Handle *handle, ConvPlan plan, const void *x, Packed *weights
         if group[0].out[0] * group[0].out[1] * group[0].out[2]:
             group[0].threads = split_threads(group, plan.work,
                                              enter_call(threads if threads > 0 else handle.threads))
+            group[0].threads = team(group[0].threads)
             size = group[0].threads * group[0].workspace_bytes
             base = <char *>malloc(size + 64)
             if base == NULL:
@@ -573,7 +581,7 @@ cdef int run_pool(Handle *handle, PoolPlan pool, const void *x, void *y, long lo
     job.threads = enter_call(threads if threads > 0 else handle.threads)
     if job.threads > most:
         job.threads = max(1, <int>most)
-    job.threads = <int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.threads, items))
+    job.threads = team(<int>max(<Py_ssize_t>1, min(<Py_ssize_t>job.threads, items)))
     base = <char *>malloc(job.threads * job.workspace_bytes + 64)
     if base == NULL:
         leave_call()

@@ -84,6 +84,8 @@ def load_file(path: str | os.PathLike[str]) -> dict[str, Array]:
             if isinstance(error, FileNotFoundError):
                 raise
             raise ValueError(f"{os.fspath(path)!r} is no .npz file: {error}") from error
+        except MemoryError:
+            raise
         except Exception as error:  # zipfile.BadZipFile, zlib.error, ValueError: a damaged file
             raise ValueError(f"{os.fspath(path)!r} is no .npz file: {error}") from error
     import safetensors
