@@ -1,8 +1,8 @@
 """
 cconv's kernels behind ONNX operators: ``pip install cconv[onnx]``.
 
-``new_ops`` is for ``onnx.reference.ReferenceEvaluator(model, new_ops=new_ops)``: the evaluator then runs convolutions and
-pools of any opset on cconv, and everything else as before. A model of mainly convolutions runs many times faster.
+``new_ops`` is for ``onnx.reference.ReferenceEvaluator(model, new_ops=new_ops)``: the evaluator then runs convolutions
+and pools of any opset on cconv, and everything else as before. A model of mainly convolutions runs many times faster.
 
 >>> import numpy as np
 >>> from onnx import TensorProto, helper
