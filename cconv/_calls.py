@@ -11,7 +11,7 @@ import math
 
 import numpy as np
 
-from . import _args, _plan, _problem, _run
+from . import _args, _plan, _problem, _run, _slabs
 
 F16, F32, F64, I32, I64 = (
     np.dtype(t) for t in (np.float16, np.float32, np.float64, np.int32, np.int64)
@@ -30,7 +30,8 @@ def conv_dtype(dtype: np.dtype) -> np.dtype:
 def as_kind(a, dtype):
     """C-contiguous or not, but native and of this dtype."""
     if a.dtype == F16 and dtype == F32:
-        converted = _run.convert_halves(a, dtype)
+        # a copy of halves first: NumPy's own conversion takes many times as long
+        converted = _run.convert_halves(np.ascontiguousarray(a), dtype)
         if converted is not None:
             return converted
     return a if a.dtype == dtype and a.dtype.isnative else a.astype(dtype)
@@ -38,13 +39,13 @@ def as_kind(a, dtype):
 
 def to_result(y, dtype, out):
     """The computed array in the result's dtype, in `out` if it was given."""
+    if dtype == F16 and y.dtype == F32:
+        converted = _run.convert_halves(y, F16)
+        if converted is not None:
+            y = converted
     if out is None:
         if y.dtype == dtype:
             return y
-        if dtype == F16 and y.dtype == F32:
-            converted = _run.convert_halves(y, F16)
-            if converted is not None:
-                return converted
         with np.errstate(
             over="ignore", under="ignore", invalid="ignore"
         ):  # float16: too large becomes inf, as in a kernel
@@ -239,6 +240,10 @@ class ConvCall:
         arrays = [a for a in (x, weight, bias) if a is not None]
         dtype = np.result_type(*arrays)
         inner = conv_dtype(dtype)
+        if not all(a.dtype == inner and a.dtype.isnative for a in arrays):
+            y = self.slabs(x, weight, bias, params, out, dtype, inner)
+            if y is not None:
+                return y
         if dtype.kind in "iu":
             floats = self.floats(x, weight, bias, params, inner)
             if floats is not None:
@@ -259,6 +264,16 @@ class ConvCall:
         return to_result(
             run_conv(plan, as_kind(x, inner), as_kind(weight, inner), b, None), dtype, out
         )
+
+    def slabs(self, x, weight, bias, params, out, dtype, inner):
+        """What has to be converted, in slabs; None where it is one."""
+        problem = transposed_problem if self.transposed else conv_problem
+        p, shape, pads = problem(
+            self.name, self.rank, x.shape, weight.shape, inner.itemsize, params[:-1]
+        )
+        _args.algorithm(self.name, params[-1])
+        _args.output(self.name, out, dtype, shape)
+        return _slabs.conv(self, x, weight, bias, params, out, dtype, inner, p, shape, pads)
 
     def plan(self, shape, weight_shape, inner, params, packed=False):
         return self.make(self.name, self.rank, shape, weight_shape, inner, params, packed)
@@ -392,13 +407,24 @@ class MaxPool:
         geometry = _args.pool_geometry(name, rank, kernel, stride, padding, dilation)
         _args.spatial(name, x, rank)
         ceil_mode = _args.flag(name, "ceil_mode", ceil_mode)
+        return_indices = _args.flag(name, "return_indices", return_indices)
+        dtype = np.dtype(np.uint8) if x.dtype.kind == "b" else x.dtype.newbyteorder("=")
+        inner = pool_dtype(dtype)
+        _, shape = pool_problem(name, rank, x.shape, inner.itemsize, geometry, (ceil_mode, False))
+        _args.output(name, out, dtype, shape)
+
+        def slab(x, padding, out):
+            args = (x, *geometry[:2], padding, geometry[4], ceil_mode, return_indices, out)
+            return self(args, None)
+
+        y = _slabs.pool(slab, x, rank, geometry, (dtype, inner), shape, out, return_indices)
+        if y is not None:
+            return y
 
         def plan_of(inner, indexed):
             return pool_plan(name, rank, x.shape, inner, geometry, (ceil_mode, False), 0, indexed)
 
-        return run_max(
-            name, plan_of, x, _args.flag(name, "return_indices", return_indices), out, key
-        )
+        return run_max(name, plan_of, x, return_indices, out, key)
 
 
 class AvgPool:
@@ -415,10 +441,19 @@ class AvgPool:
             _args.flag(name, "ceil_mode", ceil_mode),
             _args.flag(name, "count_include_pad", include_pad),
         )
-        divide = _args.divisor(name, divide)
+        args_divide, divide = divide, _args.divisor(name, divide)
         dtype, inner = float_dtypes(x.dtype, geometry[0], geometry[1])
+        _, shape = pool_problem(name, rank, x.shape, inner.itemsize, geometry, modes)
+        _args.output(name, out, dtype, shape)
+
+        def slab(x, padding, out):
+            args = (x, *geometry[:2], padding, *modes, args_divide, geometry[4], out)
+            return self(args, None)
+
+        y = _slabs.pool(slab, x, rank, geometry, (dtype, inner), shape, out)
+        if y is not None:
+            return y
         plan = pool_plan(name, rank, x.shape, inner, geometry, modes, 2, False, divide)
-        _args.output(name, out, dtype, plan.out_shape)
         if x.dtype == inner == dtype and x.dtype.isnative:
             _run.keep(key, plan)
         same = out if inner == dtype else None
@@ -441,6 +476,15 @@ class LPPool:
         _args.spatial(name, x, rank)
         modes = (_args.flag(name, "ceil_mode", ceil_mode), True)
         dtype, inner = float_dtypes(x.dtype, geometry[0], geometry[1])
+        _, shape = pool_problem(name, rank, x.shape, inner.itemsize, geometry, modes)
+        _args.output(name, out, dtype, shape)
+
+        def slab(x, padding, out):
+            return self((x, norm, *geometry[:2], modes[0], padding, geometry[4], out), None)
+
+        y = _slabs.pool(slab, x, rank, geometry, (dtype, inner), shape, out, copies=True)
+        if y is not None:
+            return y
         if norm == np.inf:
             plan = pool_plan(name, rank, x.shape, inner, geometry, modes, 0)
             _args.output(name, out, dtype, plan.out_shape)
@@ -474,15 +518,28 @@ class Adaptive:
         x = _args.pool_array(name, args[0], rank)
         _args.spatial(name, x, rank)
         size = _args.output_size(name, args[1], x.shape[-rank:], rank)
+        taps = [-(-L // max(1, o)) for L, o in zip(x.shape[-rank:], size, strict=True)]
+        types = float_dtypes(x.dtype, taps, taps)
+        indexed = self.maximum and _args.flag(name, "return_indices", args[2])
+        if self.maximum:
+            dtype = np.dtype(np.uint8) if x.dtype.kind == "b" else x.dtype.newbyteorder("=")
+            types = dtype, pool_dtype(dtype)
+        shape = (*x.shape[:-rank], *size)
+        _args.output(name, out, types[0], shape)
+
+        def slab(x, padding, out):
+            return self((x, size, indexed, out) if self.maximum else (x, size, out), None)
+
+        y = _slabs.pool(slab, x, rank, None, types, shape, out, indexed)
+        if y is not None:
+            return y
         if self.maximum:
 
             def plan_of(inner, indexed):
                 return pool_plan(name, rank, x.shape, inner, size, (False, False), 0, indexed)
 
-            indexed = _args.flag(name, "return_indices", args[2])
             return run_max(name, plan_of, x, indexed, out, key)
-        taps = [-(-L // max(1, o)) for L, o in zip(x.shape[-rank:], size, strict=True)]
-        dtype, inner = float_dtypes(x.dtype, taps, taps)
+        dtype, inner = types
         plan = pool_plan(name, rank, x.shape, inner, size, (False, False), 2)
         _args.output(name, out, dtype, plan.out_shape)
         if x.dtype == inner == dtype and x.dtype.isnative:

@@ -1040,9 +1040,10 @@ cdef run_conv(ConvJob *job, ConvTable *table):
 cdef Py_ssize_t *list_windows(PoolJob *job, p) except NULL:
     """Lists first valid tap, valid taps and divisor of every window, an axis; returns the memory, to be freed."""
     cdef int a
-    cdef Py_ssize_t total = 0, o, L, start, skip, last, padded
+    cdef Py_ssize_t total = 0, o, L, start, skip, last, padded, after
     cdef Py_ssize_t *at
     cdef Py_ssize_t *memory
+    cdef bint include_pad = p.include_pad
     for a in range(3):
         total += job.out[a]
     memory = at = <Py_ssize_t *>PyMem_Malloc(max(1, 3 * total) * sizeof(Py_ssize_t))
@@ -1054,6 +1055,7 @@ cdef Py_ssize_t *list_windows(PoolJob *job, p) except NULL:
         job.divisor[a] = at + 2 * job.out[a]
         at += 3 * job.out[a]
         L = job.size[a]
+        after = p.after[a]
         for o in range(job.out[a]):
             if job.adaptive:
                 start = o * L // job.out[a]
@@ -1064,10 +1066,10 @@ cdef Py_ssize_t *list_windows(PoolJob *job, p) except NULL:
             start = o * job.s[a] - job.p[a]
             skip = 0 if start >= 0 else (-start + job.d[a] - 1) // job.d[a]
             last = min(job.k[a], (L - start + job.d[a] - 1) // job.d[a]) if start < L else 0
-            padded = min(job.k[a], (L + <Py_ssize_t>p.after[a] - start + job.d[a] - 1) // job.d[a])
+            padded = min(job.k[a], (L + after - start + job.d[a] - 1) // job.d[a])
             job.first[a][o] = start + skip * job.d[a]
             job.count[a][o] = max(0, last - skip)
-            job.divisor[a][o] = padded if p.include_pad else job.count[a][o]
+            job.divisor[a][o] = padded if include_pad else job.count[a][o]
     return memory
 
 

@@ -23,7 +23,7 @@ FLOORS = [
     {"functional"},
     {"_prepack", "_grads", "capi"},
     {"_calls"},
-    {"_layout", "_fft", "_stacked", "_backward"},
+    {"_layout", "_fft", "_stacked", "_backward", "_slabs"},
     {"_args", "_run"},
     {"_plan", "_cpu", "_processors", "_interpreter"},
     {"_problem", "_version"},
