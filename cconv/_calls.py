@@ -524,7 +524,7 @@ class Adaptive:
         if self.maximum:
             dtype = np.dtype(np.uint8) if x.dtype.kind == "b" else x.dtype.newbyteorder("=")
             types = dtype, pool_dtype(dtype)
-        shape = (*x.shape[:-rank], *size)
+        _, shape = pool_problem(name, rank, x.shape, types[1].itemsize, size, (False, False))
         _args.output(name, out, types[0], shape)
 
         def slab(x, padding, out):

@@ -97,7 +97,7 @@ def a_convolution(rng, transposed):
     groups = {"depthwise": int(rng.choice(EDGES[:12])), "groups": int(rng.integers(2, 5))}.get(
         kind, 1
     )
-    c = {"winograd": 32, "depthwise": 1, "few": int(rng.integers(1, 4))}.get(
+    c = {"winograd": int(rng.choice((5, 32))), "depthwise": 1, "few": int(rng.integers(1, 4))}.get(
         kind, int(rng.integers(1, 20))
     )
     o = {"depthwise": int(rng.integers(1, 3)), "winograd": int(rng.choice((6, 14, 15, 33)))}.get(
@@ -153,6 +153,11 @@ def calls(rng):
         rank, x, w, b, options = a_convolution(rng, transposed)
         name = f"conv_transpose{rank}d" if transposed else f"conv{rank}d"
         yield name, getattr(cconv, name), (x, w, b), options, True
+        plain = not transposed and options["padding_mode"] == "zeros" and x.dtype.kind == "f"
+        if plain and set(w.shape[2:]) == {3} and {*options["stride"], *options["dilation"]} == {1}:
+            for algorithm in ("winograd", "fft", "direct"):  # F(2) where there are few channels
+                forced = {**options, "algorithm": algorithm}
+                yield f"{name} {algorithm}", getattr(cconv, name), (x, w, b), forced, True
         run = cconv.prepack(w, b, transposed=transposed, **options)
         yield "prepack " + name, lambda x, out=None, run=run: run(x, out=out), (x,), {}, True
         packing = {**options, "transposed": transposed}
