@@ -122,8 +122,10 @@ def test_scipy(theirs, ours):
 def keras():
     """Keras on torch: its NumPy backend needs JAX."""
     pytest.importorskip("torch")
-    os.environ.setdefault("KERAS_BACKEND", "torch")
-    return pytest.importorskip("keras")
+    with pytest.MonkeyPatch.context() as patch:  # other tests start processes of their own
+        if "KERAS_BACKEND" not in os.environ:
+            patch.setenv("KERAS_BACKEND", "torch")
+        return pytest.importorskip("keras")
 
 
 @pytest.mark.parametrize(("theirs", "ours"), rows("Keras") if DOCS.exists() else [])
