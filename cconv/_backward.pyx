@@ -27,10 +27,12 @@ cdef extern from "stamp.h":
 stamp = CCONV_STAMP_STRING.decode()
 
 
-cdef object key_part(value):
-    """What of an argument a cached call depends on: the shape and dtype of an array, the value of anything else."""
-    if type(value) is ndarray:
-        return value.shape, value.dtype
+cdef object key_part(value, bint is_data):
+    """What of an argument a cached call depends on: of data the shape and dtype, of a parameter its value.
+
+    NotImplemented where that can be no key, as a parameter that is an array: its values count, and may change."""
+    if is_data:
+        return (value.shape, value.dtype) if type(value) is ndarray else NotImplemented
     if type(value) is bool or type(value) is float:
         return type(value), value  # 1, 1.0 and True are equal
     if value is None or type(value) is int or type(value) is str:
@@ -51,18 +53,23 @@ cdef object key_part(value):
 cdef class Gradient:
     """A public function of cconv.grad: a cache of ready calls in front of the checks; `out` is the last argument."""
     cdef object name, slow
+    cdef readonly long data
 
-    def __init__(self, name, slow):
+    def __init__(self, name, slow, data):
+        """`data` are the places of the arrays among the arguments; an array anywhere else is a parameter."""
         self.name = name
         self.slow = slow
+        self.data = sum([1 << place for place in data])
 
     def __call__(self, *args):
+        cdef int i = 0
         key = None
         if args[len(args) - 1] is None:
             # no comprehension: without memory for its list, Cython 3.3 releases an element twice
             parts = [self.name]
             for value in args:
-                parts.append(key_part(value))
+                parts.append(key_part(value, self.data >> i & 1))
+                i += 1
             if NotImplemented not in parts:
                 key = tuple(parts)
                 ready = find_plan(key)

@@ -443,6 +443,12 @@ def gradient(name: str):
     """The callable behind a public function of cconv.grad: all its arguments, positional, `out` last."""
     base, of = name.rsplit("_", 1)
     kind, rank = f"{base[:-2]}_{of}", int(base[-2])
+    if of == "bias":
+        data = (0,)  # grad_output
+    elif "conv" in kind:
+        data = (1, 2) if of == "input" else (0, 2)  # beside the size of what the gradient is by
+    else:
+        data = (1,) if "avg" in kind else (0, 1)
     if kind.startswith("adaptive"):
-        return Gradient(name, AdaptiveInput(name, rank, "max" in kind))
-    return Gradient(name, KINDS[kind](name, rank))
+        return Gradient(name, AdaptiveInput(name, rank, "max" in kind), data)
+    return Gradient(name, KINDS[kind](name, rank), data)

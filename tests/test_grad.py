@@ -1,5 +1,6 @@
 """Every gradient beside torch.autograd on random problems, and beside numerical differences of cconv's functions."""
 
+import inspect
 import os
 import subprocess
 import sys
@@ -544,3 +545,34 @@ def test_workspace_is_bounded():
         plan = _backward.WeightGradPlan(np.dtype("f8"), 2, True, (o, c, kernel, kernel), p).plan
         assert plan.conv.workspace <= 32 * 2**20
         assert plan.chunks * c * o * kernel * kernel * 8 <= 16 * 2**20
+
+
+def test_which_arguments_are_data():
+    """Calls are remembered by the shape of their data, but by the values of everything else."""
+    data = {"input", "weight", "grad_output", "indices"}
+    for name in cconv.grad.__all__:
+        places = [
+            i
+            for i, p in enumerate(inspect.signature(getattr(cconv.grad, name)).parameters)
+            if p in data
+        ]
+        public = getattr(cconv.grad, "_" + name)
+        assert public.data == sum(1 << i for i in places), name
+
+
+def test_parameters_that_are_arrays():
+    """Another array of parameters is another call, also where it has the same shape (once it was not)."""
+    x = np.arange(72, dtype=np.float32).reshape(1, 2, 6, 6)
+    for kernel in ((1, 2), (2, 1), (2, 3), (3, 3)):
+        out = cconv.avg_pool2d(x, kernel)
+        found = cconv.grad.avg_pool2d_input(x.shape, np.ones_like(out), np.array(kernel))
+        assert np.array_equal(
+            found, cconv.grad.avg_pool2d_input(x.shape, np.ones_like(out), kernel)
+        )
+    w, g = np.ones((3, 2, 1, 1), np.float32), np.ones((1, 3, 3, 3), np.float32)
+    for size in ((1, 2, 5, 5), (1, 2, 6, 5), (1, 2, 6, 6)):
+        assert cconv.grad.conv2d_input(np.array(size), w, g, 2).shape == size
+    for stride, side in ((2, 5), (1, 3), (2, 6)):
+        size = (1, 2, side, side)
+        found = cconv.grad.conv2d_input(size, w, g, np.array([stride, stride]))
+        assert np.array_equal(found, cconv.grad.conv2d_input(size, w, g, stride))
