@@ -270,6 +270,18 @@ def transposed_out(name, out, padding, size) -> None:
             raise ValueError(f"{name}: stride, dilation or output_padding is too large: output {o}")
 
 
+def reach(name: str, channels: int, out, kernel, dilation, padding) -> None:
+    """As `padded_input`: each output sees inputs as far as the kernel reaches."""
+    total = channels
+    for o, k, d in zip(out, kernel, dilation, strict=True):
+        total *= o + d * (k - 1)
+    if total >= LIMIT >> 8:
+        raise ValueError(
+            f"{name}: dilation={describe(dilation)} with padding={describe(padding)} reaches too far for kernels of "
+            f"size {tuple(kernel)}"
+        )
+
+
 PHASES_MOST = 1 << 18  # each is planned by itself, in some 30 us
 
 

@@ -132,6 +132,7 @@ def transposed_problem(name, rank, shape, weight_shape, itemsize, params):
         for axis in zip(size, kernel, stride, dilation, before, after, extra, strict=True)
     )
     _args.transposed_out(name, out, padding, size)
+    _args.reach(name, shape[-rank - 1], out, kernel, dilation, padding)
     batched = len(shape) == rank + 2
     C, O = weight_shape[0] // groups, weight_shape[1]
     out_shape = ((shape[0],) if batched else ()) + (O * groups, *out)

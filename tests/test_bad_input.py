@@ -287,3 +287,12 @@ def test_overlapping_out():
         same = x.copy()
         assert call(same, same) is same
         assert np.array_equal(same, expected)
+
+
+def test_dilation_cropped_away():
+    """The output is small, but the kernel reaches past what a kernel's positions can hold."""
+    x, w = np.ones((2, 9, 4, 4, 3), np.float32), np.ones((9, 2, 3, 3, 3), np.float32)
+    with pytest.raises(
+        ValueError, match="conv_transpose3d: dilation=.*2305843009213693952.*too far"
+    ):
+        cconv.conv_transpose3d(x, w, dilation=2**61, padding=2**61, groups=3)
