@@ -4,17 +4,18 @@ Convolution and pooling for NumPy arrays, with the semantics of ``torch.nn.funct
 The map of the house, from the door down; each room imports only from those below it:
 
 - `cconv.plot` - moving pictures, grids and tables; imported by name
-- `cconv.interop` - doors to other packages: autograd, safetensors; imported by name
+- `cconv.interop` - doors to other packages: autograd, Dask, Keras, ONNX, ...; imported by name
 - `cconv.layers` - `Conv2d`, `MaxPool2d`, ...: hold parameters and weights, call the functions; `backward`
 - `cconv.grad` - the gradients, with the names of ``torch.nn.grad``
 - `cconv.functional` - the functions: signature, docstring, one call
-- ``capi`` - for other Cython packages: plans as C pointers, run without the GIL
+- ``capi``, ``include`` - for other Cython packages and for C: plans as C pointers, run without the GIL
 - ``_calls``, ``_grads``, ``_layout``, ``_prepack`` - a call that no cached plan serves: check, convert, plan, run,
-  convert back
+  convert back; ``_slabs`` does so piece by piece where the copies would be large
 - ``_args`` - shapes, scalars and dtypes: every TypeError and ValueError is worded there
 - ``_run``, ``_backward`` - the per-call path: finds the cached plan, allocates, calls one kernel
 - ``_plan`` - which kernel, which blocks, how much workspace: integers in, a plan out
-- ``_version`` - the version, and whether the compiled modules belong to it
+- ``_version``, ``_interpreter`` - what is checked at import: modules of one build, the main interpreter;
+  ``_processors`` - how many threads to begin with
 - ``_problem`` - the sizes of one operation, always with three spatial axes; the output-size formulas
 - ``kernels`` - the loops, one source for every element type and instruction set
 """

@@ -133,6 +133,7 @@ def transposed_problem(name, rank, shape, weight_shape, itemsize, params):
     )
     _args.transposed_out(name, out, padding, size)
     _args.reach(name, shape[-rank - 1], out, kernel, dilation, padding)
+    _args.phases(name, stride, out)
     batched = len(shape) == rank + 2
     C, O = weight_shape[0] // groups, weight_shape[1]
     out_shape = ((shape[0],) if batched else ()) + (O * groups, *out)
@@ -161,7 +162,6 @@ def make_transposed(name, rank, shape, weight_shape, dtype, params, packed=False
     whole, out_shape, (before, _) = transposed_problem(
         name, rank, shape, weight_shape, dtype.itemsize, params
     )
-    _args.phases(name, whole.stride, _args.three(out_shape[-rank:], 1))
     parts = _problem.transposed_phases(
         whole, _args.three(before, 0), _args.three(out_shape[-rank:], 1)
     )
@@ -442,19 +442,19 @@ class AvgPool:
             _args.flag(name, "ceil_mode", ceil_mode),
             _args.flag(name, "count_include_pad", include_pad),
         )
-        args_divide, divide = divide, _args.divisor(name, divide)
+        divisor = _args.divisor(name, divide)
         dtype, inner = float_dtypes(x.dtype, geometry[0], geometry[1])
         _, shape = pool_problem(name, rank, x.shape, inner.itemsize, geometry, modes)
         _args.output(name, out, dtype, shape)
 
         def slab(x, padding, out):
-            args = (x, *geometry[:2], padding, *modes, args_divide, geometry[4], out)
+            args = (x, *geometry[:2], padding, *modes, divide, geometry[4], out)
             return self(args, None)
 
         y = _slabs.pool(slab, x, rank, geometry, (dtype, inner), shape, out)
         if y is not None:
             return y
-        plan = pool_plan(name, rank, x.shape, inner, geometry, modes, 2, False, divide)
+        plan = pool_plan(name, rank, x.shape, inner, geometry, modes, 2, False, divisor)
         if x.dtype == inner == dtype and x.dtype.isnative:
             _run.keep(key, plan)
         same = out if inner == dtype else None
