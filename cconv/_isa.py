@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 
 from . import _cpu
 from ._version import check_stamp
-from .kernels import MODULES
+from .kernels import MODULES, job
 
 if TYPE_CHECKING:
     from typing import Any
@@ -89,10 +89,9 @@ def table(dtype: str, kernel: str) -> Any:
 def machine(dtype: str) -> Machine:
     """What plans of an element type have to know of the kernels."""
     from ._plan.machine import Machine
-    from ._run.runner import table_sizes
 
-    lanes, tile_rows = table_sizes(table(dtype, "gemm"))
-    return Machine(dtype, {"3": 4, "6": 8}[FOLDERS[dtype][1]], lanes, tile_rows, isa)
+    lanes, tile_rows = job.sizes(table(dtype, "gemm"))
+    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa)
 
 
 def show_config() -> dict[str, Any]:

@@ -102,6 +102,15 @@ cdef inline int take_dense(Operand *o, array, Py_ssize_t itemsize) except -1:
     return 0
 
 
+cdef inline bint take_dense_output(Operand *o, array, Py_ssize_t itemsize) except -1:
+    """As take_output, of an array that is written from its first element to its last."""
+    hold(o, array, PyBUF_STRIDES | PyBUF_WRITABLE)
+    if dense(o, itemsize):
+        return True
+    release(o)
+    return False
+
+
 cdef inline bint overlap(Operand *first, Operand *second) noexcept:
     """Whether the spans of two arrays meet (their elements may not)."""
     cdef Py_buffer *a = &first.view

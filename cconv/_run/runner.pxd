@@ -18,8 +18,10 @@ cdef class Program(Runner):
     cdef Form form
     cdef size_t out_bytes
     cdef bint empty                 # nothing to compute
+    cdef bint dense                 # results are written from the first element to the last
 
     cdef int shape_up(self, strategy, int rank, bint batched, out_shape) except -1
+    cdef bint take_out(self, Operand *y, array) except -1
     cdef object take_result(self, Operand *all, int inputs, out)
 
 cdef KernelTable *table_of(machine, kernel) except NULL

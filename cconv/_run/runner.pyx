@@ -8,7 +8,7 @@ from cpython.pycapsule cimport PyCapsule_GetPointer
 from cpython.ref cimport Py_XDECREF, Py_XINCREF, PyObject
 
 from cconv._run.memory cimport array_bytes, new_output
-from cconv._run.operand cimport Operand, overlap, release, take_output
+from cconv._run.operand cimport Operand, overlap, release, take_dense_output, take_output
 from cconv.kernels.job cimport KernelTable
 
 cdef extern from "stamp.h":
@@ -67,7 +67,7 @@ cdef class Program(Runner):
         self.form.itemsize = self.dtype.itemsize
         self.form.rank = rank
         self.form.batched = batched
-        self.form.line = False
+        self.form.line = self.dense = False
         return 0
 
     cdef object take_result(self, Operand *all, int inputs, out):
@@ -76,7 +76,7 @@ cdef class Program(Runner):
         It cannot where it is None, where its elements cannot be addressed, or where it meets an input."""
         cdef Operand *y = &all[inputs]
         cdef int i
-        if out is not None and take_output(y, out, &self.form):
+        if out is not None and self.take_out(y, out):
             for i in range(inputs):
                 if overlap(y, &all[i]):
                     release(y)
@@ -84,8 +84,13 @@ cdef class Program(Runner):
             else:
                 return out
         result = new_output(self.out_shape, self.dtype, self.out_bytes)
-        take_output(y, result, &self.form)
+        self.take_out(y, result)
         return result
+
+    cdef bint take_out(self, Operand *y, array) except -1:
+        if self.dense:
+            return take_dense_output(y, array, self.form.itemsize)
+        return take_output(y, array, &self.form)
 
 
 cdef KernelTable *table_of(machine, kernel) except NULL:
