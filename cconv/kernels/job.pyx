@@ -1,0 +1,1 @@
+# The enums of job.pxd as Python's.
