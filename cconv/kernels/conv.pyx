@@ -14,65 +14,50 @@ One item is a box of output positions of one sample and group. For it
      rows (few output channels: depthwise, filters) keeps eight vectors of one output channel in registers and reads
      the slab directly; taps (slabs that would not fit) walks the input itself, tap by tap.
 Each output is one chain of multiply-adds in the order c, kd, kh, kw (c, kd, kw, kh where rows may share its loads, see
-`turned`), which depends on the weight's shape alone: the same bits for any thread, batch, strides and size of input.
+`kw_first`), which depends on the weight's shape alone: the same bits for any thread, batch, strides and size of input.
 """
 from cpython.pycapsule cimport PyCapsule_New
-from cython.parallel cimport parallel, prange, threadid
-from libc.stdint cimport uint16_t
 from libc.string cimport memset
 
-from cconv.kernels.job cimport ConvJob, ConvTable
+from cconv.kernels.items cimport Team, item_run, lines, run_items, up
+from cconv.kernels.job cimport PAD_ZEROS, ConvJob, KernelTable
 from cconv.kernels.slab cimport fill_slab
-from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, any_tile_at, load, real, set1, source,
-                                 store, tile_row, vec)
+from cconv.kernels.tile cimport (MR, NR, VL, any_pair, any_tile, any_tile_at, load, real, set1, source, store, tile_row,
+                                 vec)
 
 
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
 
 cdef extern from "simd.h" nogil:
-    const int HAS_HALF
-    void load_halves_ "load_halves"(const uint16_t *h, real *x, Py_ssize_t n)
-    void store_halves_ "store_halves"(const real *x, uint16_t *h, Py_ssize_t n)
     void store2(real *p, vec a, vec b)
     void store4(real *p, vec a, vec b, vec c, vec d)
 
 
-cdef enum:
-    ROWS_CHANNELS = 3   # as in _plan.py
-    ROWS_TAPS = 4096    # of one k block of the rows kernel
-
-
 # ---------------------------------------------------------------- weights
 
-cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
+cdef void pack_tiles(void *conv_job, void *packed) noexcept nogil:
     """(G, O, K) rows into tiles of up to MR rows, k outer and row inner: a tile reads its weights as one stream."""
-    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2]
-    cdef Py_ssize_t tiles = (job.O + MR - 1) // MR, g, t, o, rows, k, i
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Py_ssize_t K = job.p.C * job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
+    cdef Py_ssize_t tiles = (job.p.O + MR - 1) // MR, g, t, o, rows, k, i
     cdef const real *w = <const real *>job.w
     cdef real *to = <real *>packed
-    for g in range(job.G):
+    for g in range(job.p.G):
         for t in range(tiles):
-            o = tile_row(job.O, tiles, t)
-            rows = tile_row(job.O, tiles, t + 1) - o
+            o = tile_row(job.p.O, tiles, t)
+            rows = tile_row(job.p.O, tiles, t + 1) - o
             for k in range(K):
                 for i in range(rows):
-                    to[0] = w[(g * job.O + o + i) * K + k]
+                    to[0] = w[(g * job.p.O + o + i) * K + k]
                     to += 1
 
 
 # ---------------------------------------------------------------- where the taps lie
 
-cdef inline bint turned(ConvJob *job) noexcept nogil:
-    """Whether kw comes before kh in the order of summation: where rows shares its loads (tall boxes, small strides).
-
-    Small boxes, other strides and k blocks follow, or the pieces of an image would not have the bits of the whole."""
-    return job.O <= ROWS_CHANNELS and (job.k[1] == 3 or job.k[1] == 5) and job.k[0] * job.k[1] * job.k[2] <= ROWS_TAPS
-
-
 cdef void turn_taps(ConvJob *job, Py_ssize_t *off, real *w, const real *from_, Py_ssize_t blocks) noexcept nogil:
     """Offsets and weights of whole (c, kd) blocks, from the order kh, kw into kw, kh; `off` has room for both."""
-    cdef Py_ssize_t kh = job.k[1], kw = job.k[2], i, y, x, n = 0
+    cdef Py_ssize_t kh = job.p.kernel[1], kw = job.p.kernel[2], i, y, x, n = 0
     cdef Py_ssize_t *to = off + blocks * kh * kw
     for i in range(blocks):
         for x in range(kw):
@@ -85,24 +70,24 @@ cdef void turn_taps(ConvJob *job, Py_ssize_t *off, real *w, const real *from_, P
 cdef Py_ssize_t tap_offsets(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, Py_ssize_t t0,
                             Py_ssize_t t1) noexcept nogil:
     """Slab offset of each (channel, tap) of a k block; returns how many."""
-    cdef Py_ssize_t c, t, z, y, x, n = 0, kw = job.k[2], kh = job.k[1], at
+    cdef Py_ssize_t c, t, z, y, x, n = 0, kw = job.p.kernel[2], kh = job.p.kernel[1], at
     for c in range(channels):
-        if t1 - t0 == kw * kh * job.k[0]:
+        if t1 - t0 == kw * kh * job.p.kernel[0]:
             # every tap: no division but for a strided row, which lies in phases
-            for z in range(job.k[0]):
+            for z in range(job.p.kernel[0]):
                 for y in range(kh):
-                    at = c * job.channel + z * job.sd[0] * job.plane + y * job.sd[1] * job.row
+                    at = c * job.t.channel + z * job.t.sd[0] * job.t.plane + y * job.t.sd[1] * job.t.row
                     for x in range(kw):
-                        off[n] = at + x * job.sd[2] if job.phases == 1 else (
-                            at + x * job.sd[2] % job.phases * job.slab[2] + x * job.sd[2] // job.phases)
+                        off[n] = at + x * job.t.sd[2] if job.t.strands == 1 else (
+                            at + x * job.t.sd[2] % job.t.strands * job.t.slab[2] + x * job.t.sd[2] // job.t.strands)
                         n += 1
             continue
         for t in range(t0, t1):
             z = t // (kh * kw)
             y = t // kw % kh
-            x = t % kw * job.sd[2]
-            off[n] = (c * job.channel + z * job.sd[0] * job.plane + y * job.sd[1] * job.row
-                      + x % job.phases * job.slab[2] + x // job.phases)
+            x = t % kw * job.t.sd[2]
+            off[n] = (c * job.t.channel + z * job.t.sd[0] * job.t.plane + y * job.t.sd[1] * job.t.row
+                      + x % job.t.strands * job.t.slab[2] + x // job.t.strands)
             n += 1
     return n
 
@@ -128,7 +113,7 @@ cdef int panel_runs(ConvJob *job, Run *runs, Py_ssize_t first, Py_ssize_t last, 
         z = q // (extent[2] * extent[1]) % extent[0]
         s = q // (extent[2] * extent[1] * extent[0])
         n = min(extent[2] - x, last - q)
-        runs[count].slab = s * job.sample + z * job.ss[0] * job.plane + y * job.ss[1] * job.row + x
+        runs[count].slab = s * job.t.sample + z * job.t.ss[0] * job.t.plane + y * job.t.ss[1] * job.t.row + x
         runs[count].lane = q - first
         runs[count].length = n
         runs[count].y = (s * job.yn + (start[0] + z) * job.ys[0] + (start[1] + y) * job.ys[1]
@@ -224,8 +209,8 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
                      Py_ssize_t k0, bint first, Py_ssize_t tile0, Py_ssize_t tile1, Py_ssize_t tiles,
                      Py_ssize_t *start, Py_ssize_t *extent, Py_ssize_t positions, real *dense) noexcept nogil:
     """One k block: every panel of the box times the weights of tiles tile0..tile1; the sums go to y or to `dense`."""
-    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2]
-    cdef Py_ssize_t block = max(1, job.o_block // MR), t, t0, t1, o, q, m
+    cdef Py_ssize_t K = job.p.C * job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
+    cdef Py_ssize_t block = max(1, job.t.o_block // MR), t, t0, t1, o, q, m
     cdef Run runs[64]
     cdef int n
     cdef bint direct
@@ -243,27 +228,27 @@ cdef void gemm_block(ConvJob *job, const real *w, const real *bias, real *y, con
             direct = dense == NULL and q + NR <= positions and job.ys[2] == 1 and follow(runs, n)
             t = t0
             while t < t1:
-                o = tile_row(job.O, tiles, t)
-                m = tile_row(job.O, tiles, t + 1) - o
-                a = w + o * K + (k0 * m if job.packed else k0)
+                o = tile_row(job.p.O, tiles, t)
+                m = tile_row(job.p.O, tiles, t + 1) - o
+                a = w + o * K + (k0 * m if job.t.packed else k0)
                 bb = bias + o if bias != NULL else NULL
                 t += 1
                 if dense != NULL:
-                    any_tile(m, job.packed, a, K, b, count, dense + o * job.dense + q, job.dense, bb, first)
-                elif q + VL >= positions and t < t1 and tile_row(job.O, tiles, t + 1) - o == 2 * m:
+                    any_tile(m, job.t.packed, a, K, b, count, dense + o * job.t.dense + q, job.t.dense, bb, first)
+                elif q + VL >= positions and t < t1 and tile_row(job.p.O, tiles, t + 1) - o == 2 * m:
                     # at most half a panel: two tiles at once
                     if not first:
                         copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, 2 * m, False)
-                    any_pair(m, job.packed, a, a + m * K, K, b, count, buf, buf + m * NR, NR, bb,
+                    any_pair(m, job.t.packed, a, a + m * K, K, b, count, buf, buf + m * NR, NR, bb,
                              bb + m if bb != NULL else NULL, first)
                     copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, 2 * m, True)
                     t += 1
                 elif direct:
-                    any_tile(m, job.packed, a, K, b, count, y + o * job.yc + runs[0].y, job.yc, bb, first)
+                    any_tile(m, job.t.packed, a, K, b, count, y + o * job.yc + runs[0].y, job.yc, bb, first)
                 else:
                     if not first:
                         copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, m, False)
-                    any_tile(m, job.packed, a, K, b, count, buf, NR, bb, first)
+                    any_tile(m, job.t.packed, a, K, b, count, buf, NR, bb, first)
                     copy_tile(y + o * job.yc, job.ys[2], buf, runs, n, job.yc, m, True)
             q += NR
             b += count * NR
@@ -274,7 +259,7 @@ cdef void unpacked_block(ConvJob *job, const real *w, const real *bias, real *y,
                          const Py_ssize_t *off, real *weights, Py_ssize_t tile0, Py_ssize_t tile1, Py_ssize_t tiles,
                          Py_ssize_t *start, Py_ssize_t *extent) noexcept nogil:
     """A whole box for few output channels: pairs of vectors of its rows, the last of a row ending with it."""
-    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2], vectors = (extent[2] + VL - 1) // VL
+    cdef Py_ssize_t K = job.p.C * job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2], vectors = (extent[2] + VL - 1) // VL
     cdef Py_ssize_t total = extent[0] * extent[1] * vectors, t, o, m, v, k, i, j, s
     cdef Py_ssize_t from_[2]
     cdef Py_ssize_t to[2]
@@ -282,10 +267,10 @@ cdef void unpacked_block(ConvJob *job, const real *w, const real *bias, real *y,
     cdef const real *a
     cdef const real *bb
     for t in range(tile0, tile1):
-        o = tile_row(job.O, tiles, t)
-        m = tile_row(job.O, tiles, t + 1) - o
+        o = tile_row(job.p.O, tiles, t)
+        m = tile_row(job.p.O, tiles, t + 1) - o
         a = w + o * K
-        if not job.packed:
+        if not job.t.packed:
             for i in range(m):
                 for k in range(K):
                     weights[k * m + i] = a[i * K + k]
@@ -300,7 +285,7 @@ cdef void unpacked_block(ConvJob *job, const real *w, const real *bias, real *y,
                 j = j // vectors
                 k = j // extent[1]
                 j = j % extent[1]
-                from_[s] = k * job.ss[0] * job.plane + j * job.ss[1] * job.row + i
+                from_[s] = k * job.t.ss[0] * job.t.plane + j * job.t.ss[1] * job.t.row + i
                 to[s] = (start[0] + k) * job.ys[0] + (start[1] + j) * job.ys[1] + (start[2] + i) * job.ys[2]
             if job.ys[2] == 1:
                 any_tile_at(m, a, slab + from_[0], slab + from_[1], off, K, y + o * job.yc + to[0],
@@ -415,31 +400,31 @@ cdef inline void shared_tile(const int R, const int V, const int KH, const int S
 cdef inline void shared_rows(const int KH, const int S, ConvJob *job, const real *w, real bias, real *y,
                              const real *slab, const Py_ssize_t *off, Py_ssize_t rows, Py_ssize_t width) noexcept nogil:
     """All rows of a box at one depth by shared_tile, the last ones computed again where rows do not divide."""
-    cdef Py_ssize_t i = 0, x, n, outer = job.C * job.k[0], KW = job.k[2], xs = job.ys[2], ys = job.ys[1]
+    cdef Py_ssize_t i = 0, x, n, outer = job.p.C * job.p.kernel[0], KW = job.p.kernel[2], xs = job.ys[2], ys = job.ys[1]
     cdef Py_ssize_t vectors = (width + VL - 1) // VL
     cdef real *to
     cdef const real *p
     while i < rows:
         if S == 1 and vectors == 1 and rows >= 8:
             i = min(i, rows - 8)
-            shared_tile(8, 1, KH, S, w, slab + i * S * job.row, job.row, off, outer, KW, y + i * ys, ys, xs, width,
+            shared_tile(8, 1, KH, S, w, slab + i * S * job.t.row, job.t.row, off, outer, KW, y + i * ys, ys, xs, width,
                         bias)
             i += 8
             continue
         i = min(i, rows - 4)
-        p = slab + i * S * job.row
+        p = slab + i * S * job.t.row
         to = y + i * ys
         x = 0
         while x < width:
             n = min(width - x, 2 * VL)
             if n > VL:
-                shared_tile(4, 2, KH, S, w, p + x, job.row, off, outer, KW, to + x * xs, ys, xs, n, bias)
+                shared_tile(4, 2, KH, S, w, p + x, job.t.row, off, outer, KW, to + x * xs, ys, xs, n, bias)
             elif width >= VL:
                 # one vector, ending with the row
-                shared_tile(4, 1, KH, S, w, p + width - VL, job.row, off, outer, KW, to + (width - VL) * xs, ys, xs, VL,
+                shared_tile(4, 1, KH, S, w, p + width - VL, job.t.row, off, outer, KW, to + (width - VL) * xs, ys, xs, VL,
                             bias)
             else:
-                shared_tile(4, 1, KH, S, w, p, job.row, off, outer, KW, to, ys, xs, n, bias)
+                shared_tile(4, 1, KH, S, w, p, job.t.row, off, outer, KW, to, ys, xs, n, bias)
             x += n
         i += 4
 
@@ -447,8 +432,8 @@ cdef inline void shared_rows(const int KH, const int S, ConvJob *job, const real
 cdef void rows_block(ConvJob *job, const real *w, const real *bias, real *y, const real *slab, const Py_ssize_t *off,
                      Py_ssize_t count, Py_ssize_t k0, bint first, Py_ssize_t *start, Py_ssize_t *extent) noexcept nogil:
     """One k block of the rows kernel: row after row of the box, up to eight vectors at a time."""
-    cdef Py_ssize_t K = job.C * job.k[0] * job.k[1] * job.k[2], xs = job.ys[2], width = extent[2], n, o, z, i, x
-    cdef Py_ssize_t step = job.ss[1] * job.row, ys = job.ys[1], rows, vectors = (width + VL - 1) // VL
+    cdef Py_ssize_t K = job.p.C * job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2], xs = job.ys[2], width = extent[2], n, o, z, i, x
+    cdef Py_ssize_t step = job.t.ss[1] * job.t.row, ys = job.ys[1], rows, vectors = (width + VL - 1) // VL
     # pieces of at most eight vectors, as even as they come: none of a single partial vector, which would overlap
     cdef Py_ssize_t pieces = (vectors + 7) // 8, piece = (vectors + pieces - 1) // pieces
     cdef real b
@@ -456,28 +441,28 @@ cdef void rows_block(ConvJob *job, const real *w, const real *bias, real *y, con
     cdef const real *p
     cdef const real *a
     cdef const Py_ssize_t *at
-    cdef bint shared = count == K and job.sd[1] == 1 and extent[1] >= 4 and turned(job)
-    cdef bint turn = turned(job) and not (shared and job.ss[1] <= 2)
+    cdef bint shared = count == K and job.t.sd[1] == 1 and extent[1] >= 4 and job.t.kw_first
+    cdef bint turn = job.t.kw_first and not (shared and job.t.ss[1] <= 2)
     cdef real *weights = <real *>(off + 2 * count)
-    for o in range(job.O):
+    for o in range(job.p.O):
         b = bias[o] if bias != NULL else <real>0
         a = w + o * K + k0
         if turn:
-            turn_taps(job, <Py_ssize_t *>off, weights, a, count // (job.k[1] * job.k[2]))
+            turn_taps(job, <Py_ssize_t *>off, weights, a, count // (job.p.kernel[1] * job.p.kernel[2]))
             a = weights
         for z in range(extent[0]):
-            p = slab + z * job.ss[0] * job.plane
+            p = slab + z * job.t.ss[0] * job.t.plane
             to = y + o * job.yc + (start[0] + z) * job.ys[0] + start[1] * ys + start[2] * xs
-            if shared and job.k[1] == 3 and job.ss[1] == 1:
+            if shared and job.p.kernel[1] == 3 and job.t.ss[1] == 1:
                 shared_rows(3, 1, job, a, b, to, p, off, extent[1], width)
                 continue
-            if shared and job.k[1] == 3 and job.ss[1] == 2:
+            if shared and job.p.kernel[1] == 3 and job.t.ss[1] == 2:
                 shared_rows(3, 2, job, a, b, to, p, off, extent[1], width)
                 continue
-            if shared and job.k[1] == 5 and job.ss[1] == 1:
+            if shared and job.p.kernel[1] == 5 and job.t.ss[1] == 1:
                 shared_rows(5, 1, job, a, b, to, p, off, extent[1], width)
                 continue
-            if shared and job.k[1] == 5 and job.ss[1] == 2:
+            if shared and job.p.kernel[1] == 5 and job.t.ss[1] == 2:
                 shared_rows(5, 2, job, a, b, to, p, off, extent[1], width)
                 continue
             at = off + count if turn else off
@@ -526,73 +511,68 @@ cdef void rows_piece(const real *a, const real *p, Py_ssize_t step, const Py_ssi
 cdef void taps_row(ConvJob *job, const real *x, const real *w, real bias, real *y, Py_ssize_t od,
                    Py_ssize_t oh) noexcept nogil:
     """One output row straight from the input, a tap at a time: for slabs that would not fit (huge dilations)."""
-    cdef Py_ssize_t c, z, y_, k, iz, iy, i, ow, at, step = job.s[2] * job.xs[2], a, b, L = job.size[2]
-    cdef Py_ssize_t t, kh = job.k[1], kw = job.k[2]
-    cdef bint turn = turned(job)
+    cdef Py_ssize_t c, z, y_, k, iz, iy, i, ow, at, step = job.p.stride[2] * job.xs[2], a, b, L = job.p.size[2]
+    cdef Py_ssize_t t, kh = job.p.kernel[1], kw = job.p.kernel[2]
+    cdef bint turn = job.t.kw_first
     cdef const real *row
     cdef real v
-    for ow in range(job.out[2]):
+    for ow in range(job.p.out[2]):
         y[ow * job.ys[2]] = bias
-    for c in range(job.C):
-        for z in range(job.k[0]):
-            iz = source(od * job.s[0] - job.p[0] + z * job.d[0], job.size[0], job.mode)
+    for c in range(job.p.C):
+        for z in range(job.p.kernel[0]):
+            iz = source(od * job.p.stride[0] - job.p.before[0] + z * job.p.dilation[0], job.p.size[0], job.p.mode)
             for t in range(kh * kw):
                 y_, k = (t % kh, t // kh) if turn else (t // kw, t % kw)
-                iy = source(oh * job.s[1] - job.p[1] + y_ * job.d[1], job.size[1], job.mode)
+                iy = source(oh * job.p.stride[1] - job.p.before[1] + y_ * job.p.dilation[1], job.p.size[1], job.p.mode)
                 if iz < 0 or iy < 0:
                     continue
                 row = x + c * job.xc + iz * job.xs[0] + iy * job.xs[1]
                 v = w[(z * kh + y_) * kw + k]
-                at = k * job.d[2] - job.p[2]
+                at = k * job.p.dilation[2] - job.p.before[2]
                 # outputs a <= ow < b read inside the input
-                a = 0 if at >= 0 else min(job.out[2], (-at + job.s[2] - 1) // job.s[2])
-                b = 0 if at >= L else min(job.out[2], (L - at + job.s[2] - 1) // job.s[2])
-                if job.mode != 0:
-                    for ow in range(min(a, job.out[2])):
-                        i = source(at + ow * job.s[2], L, job.mode)
+                a = 0 if at >= 0 else min(job.p.out[2], (-at + job.p.stride[2] - 1) // job.p.stride[2])
+                b = 0 if at >= L else min(job.p.out[2], (L - at + job.p.stride[2] - 1) // job.p.stride[2])
+                if job.p.mode != PAD_ZEROS:
+                    for ow in range(min(a, job.p.out[2])):
+                        i = source(at + ow * job.p.stride[2], L, job.p.mode)
                         y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[i * job.xs[2]]
-                    for ow in range(max(a, b), job.out[2]):
-                        i = source(at + ow * job.s[2], L, job.mode)
+                    for ow in range(max(a, b), job.p.out[2]):
+                        i = source(at + ow * job.p.stride[2], L, job.p.mode)
                         y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[i * job.xs[2]]
                 for ow in range(a, b):
                     y[ow * job.ys[2]] = y[ow * job.ys[2]] + v * row[at * job.xs[2] + ow * step]
-        w += job.k[0] * kh * kw
+        w += job.p.kernel[0] * kh * kw
 
 
 # ---------------------------------------------------------------- items
 
-cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, Py_ssize_t *extent, Py_ssize_t split,
-                  char *workspace, real *dense) noexcept nogil:
-    """One box of a group and of sample n, or of job.samples from n on; one split of its output channels."""
-    cdef Py_ssize_t taps = job.k[0] * job.k[1] * job.k[2], K = job.C * taps
-    cdef const real *x = <const real *>job.x + n * job.xn + g * job.C * job.xc
-    cdef real *y = <real *>job.y + n * job.yn + g * job.O * job.yc
-    cdef const real *w = <const real *>job.w + g * job.O * K
-    cdef const real *bias = <const real *>job.bias + g * job.O if job.bias != NULL else NULL
-    cdef Py_ssize_t samples = min(job.samples, job.N - n), positions = samples * extent[0] * extent[1] * extent[2]
-    cdef Py_ssize_t o, c0, c1, t0, t1, count, q, a
-    if job.kernel == 2:
-        for o in range(job.O * split // job.o_splits, job.O * (split + 1) // job.o_splits):
-            taps_row(job, x, w + o * K, bias[o] if bias != NULL else <real>0,
-                     y + o * job.yc + start[0] * job.ys[0] + start[1] * job.ys[1], start[0], start[1])
-        return
+cdef inline void run_box(const bint rows, ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start,
+                         Py_ssize_t *extent, Py_ssize_t split, char *workspace, real *dense) noexcept nogil:
+    """One box of a group and of sample n, or of job.t.samples from n on; one split of its output channels."""
+    cdef Py_ssize_t taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2], K = job.p.C * taps
+    cdef const real *x = <const real *>job.x + n * job.xn + g * job.p.C * job.xc
+    cdef real *y = <real *>job.y + n * job.yn + g * job.p.O * job.yc
+    cdef const real *w = <const real *>job.w + g * job.p.O * K
+    cdef const real *bias = <const real *>job.bias + g * job.p.O if job.bias != NULL else NULL
+    cdef Py_ssize_t samples = min(job.t.samples, job.p.N - n), positions = samples * extent[0] * extent[1] * extent[2]
+    cdef Py_ssize_t c0, c1, t0, t1, count, q, a
     # every part starts a cache line: the offsets and the slab are padded to whole lines by the plan
     cdef Py_ssize_t *off = <Py_ssize_t *>workspace
     cdef real *slab = <real *>(workspace + job.slab_at)
     cdef real *panels = <real *>(workspace + job.panels_at)
     cdef const real *from_
-    cdef bint in_place = job.in_place and job.xs[2] == 1
+    cdef bint in_place = job.t.in_place and job.xs[2] == 1
     cdef real *to
-    cdef Py_ssize_t tiles = (job.O + MR - 1) // MR
+    cdef Py_ssize_t tiles = (job.p.O + MR - 1) // MR
     cdef bint first = True
     cdef Run runs[64]
     cdef int runs_n
     if not in_place:
         # the slack behind the slab, which whole vectors run into: no denormals, as below
-        memset(slab + job.c_block * job.channel, 0, 8 * NR * sizeof(real))
+        memset(slab + job.t.c_block * job.t.channel, 0, 8 * NR * sizeof(real))
     c0 = 0
     while True:
-        c1 = min(c0 + job.c_block, job.C)
+        c1 = min(c0 + job.t.c_block, job.p.C)
         if in_place:
             from_ = x + c0 * job.xc + start[2]
         else:
@@ -602,21 +582,21 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
                 # in the order of memory: a row may run over into the next, which is filled later
                 for a in range(c0, c1):
                     for q in range(samples):
-                        fill_slab(job, slab + (a - c0) * job.channel + q * job.sample, x + q * job.xn, a, a + 1,
+                        fill_slab(job, slab + (a - c0) * job.t.channel + q * job.t.sample, x + q * job.xn, a, a + 1,
                                   start, extent)
             from_ = slab
         t0 = 0
         while True:
-            t1 = min(t0 + job.t_block, taps)
+            t1 = min(t0 + job.t.t_block, taps)
             if in_place:
                 count = c1 - c0
                 for q in range(count):
                     off[q] = q * job.xc
             else:
                 count = tap_offsets(job, off, c1 - c0, t0, t1)
-            if job.kernel == 1:
+            if rows:
                 rows_block(job, w, bias, y, slab, off, count, c0 * taps + t0, first, start, extent)
-            elif job.panels == 0:
+            elif not job.t.panelled:
                 unpacked_block(job, w, bias, y, from_, off, panels, tiles * split // job.o_splits,
                                tiles * (split + 1) // job.o_splits, tiles, start, extent)
             else:
@@ -643,8 +623,13 @@ cdef void run_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, P
             if t0 >= taps:
                 break
         c0 = c1
-        if c0 >= job.C:
+        if c0 >= job.p.C:
             break
+
+
+cdef void gemm_box(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, Py_ssize_t *extent, Py_ssize_t split,
+                   char *workspace, real *dense) noexcept nogil:
+    run_box(False, job, n, g, start, extent, split, workspace, dense)
 
 
 cdef void merge_row(real *y, Py_ssize_t step, real **from_, int s, Py_ssize_t *length) noexcept nogil:
@@ -675,16 +660,16 @@ cdef void merge_row(real *y, Py_ssize_t step, real **from_, int s, Py_ssize_t *l
 cdef void fill_bias(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start, Py_ssize_t o0,
                     Py_ssize_t o1) noexcept nogil:
     """run_phases where no phase has a tap: whole rows of the bias, or of zeros."""
-    cdef Py_ssize_t o, z, y, x, width = 0, step = job.ys[2] // job.group, r
+    cdef Py_ssize_t o, z, y, x, width = 0, step = job.ys[2] // job.t.phases, r
     cdef real value
     cdef real *to
-    for r in range(job.group):
-        width += max(<Py_ssize_t>0, min(job.box[2], job[r].out[2] - start[2]))
+    for r in range(job.t.phases):
+        width += max(<Py_ssize_t>0, min(job.t.box[2], job[r].p.out[2] - start[2]))
     for o in range(o0, o1):
-        value = (<const real *>job.bias)[g * job.O + o] if job.bias != NULL else <real>0
-        for z in range(start[0], min(start[0] + job.box[0], job.out[0])):
-            for y in range(start[1], min(start[1] + job.box[1], job.out[1])):
-                to = (<real *>job.y + n * job.yn + (g * job.O + o) * job.yc + z * job.ys[0] + y * job.ys[1]
+        value = (<const real *>job.bias)[g * job.p.O + o] if job.bias != NULL else <real>0
+        for z in range(start[0], min(start[0] + job.t.box[0], job.p.out[0])):
+            for y in range(start[1], min(start[1] + job.t.box[1], job.p.out[1])):
+                to = (<real *>job.y + n * job.yn + (g * job.p.O + o) * job.yc + z * job.ys[0] + y * job.ys[1]
                       + start[2] * job.ys[2])
                 if value == 0 and step == 1:
                     memset(to, 0, width * sizeof(real))
@@ -700,79 +685,196 @@ cdef void run_phases(ConvJob *job, Py_ssize_t n, Py_ssize_t g, Py_ssize_t *start
     cdef Py_ssize_t length[8]
     cdef real *dense[8]
     cdef real *row[8]
-    cdef Py_ssize_t tiles = (job.O + MR - 1) // MR, o, z, y, a, r, q
-    cdef Py_ssize_t o0 = tile_row(job.O, tiles, tiles * split // job.o_splits)
-    cdef Py_ssize_t o1 = tile_row(job.O, tiles, tiles * (split + 1) // job.o_splits)
+    cdef Py_ssize_t tiles = (job.p.O + MR - 1) // MR, o, z, y, a, r, q
+    cdef Py_ssize_t o0 = tile_row(job.p.O, tiles, tiles * split // job.o_splits)
+    cdef Py_ssize_t o1 = tile_row(job.p.O, tiles, tiles * (split + 1) // job.o_splits)
     cdef real *to
     cdef bint tapless = True
-    for r in range(job.group):
-        tapless = tapless and job[r].k[2] == 0
+    for r in range(job.t.phases):
+        tapless = tapless and job[r].p.kernel[2] == 0
     if tapless:
         fill_bias(job, n, g, start, o0, o1)
         return
-    for r in range(job.group):
+    for r in range(job.t.phases):
         for a in range(3):
-            extent[a] = min(job.box[a], job[r].out[a] - start[a])
+            extent[a] = min(job.t.box[a], job[r].p.out[a] - start[a])
         length[r] = max(<Py_ssize_t>0, extent[2])
-        dense[r] = <real *>(workspace + job.dense_at) + r * job.O * job.dense
+        dense[r] = <real *>(workspace + job.dense_at) + r * job.p.O * job.t.dense
         if length[r]:
-            run_box(&job[r], n, g, start, extent, split, workspace, dense[r])
+            gemm_box(&job[r], n, g, start, extent, split, workspace, dense[r])
     for o in range(o0, o1):
         for z in range(extent[0]):
             for y in range(extent[1]):
-                to = (<real *>job.y + n * job.yn + (g * job.O + o) * job.yc + (start[0] + z) * job.ys[0]
+                to = (<real *>job.y + n * job.yn + (g * job.p.O + o) * job.yc + (start[0] + z) * job.ys[0]
                       + (start[1] + y) * job.ys[1] + start[2] * job.ys[2])
-                for r in range(job.group):
+                for r in range(job.t.phases):
                     q = (z * extent[1] + y) * length[r]
-                    row[r] = dense[r] + o * job.dense + q
-                merge_row(to, job.ys[2] // job.group, row, job.group, length)
+                    row[r] = dense[r] + o * job.t.dense + q
+                merge_row(to, job.ys[2] // job.t.phases, row, job.t.phases, length)
 
 
-cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
-    """Item = (block of samples, g, box in D, H, W, split of the output channels), the last fastest."""
-    cdef Py_ssize_t start[3]
-    cdef Py_ssize_t extent[3]
-    cdef Py_ssize_t split = item % job.o_splits, a, rest = item // job.o_splits
+cdef struct Item:
+    # (block of samples, g, box in D, H, W, split of the output channels), the last fastest
+    Py_ssize_t n, g, split
+    Py_ssize_t start[3]
+    Py_ssize_t extent[3]
+
+
+cdef void find_item(ConvJob *job, Py_ssize_t index, Item *item) noexcept nogil:
+    cdef Py_ssize_t a, rest = index // job.o_splits
+    item.split = index % job.o_splits
     for a in range(3):
-        start[2 - a] = rest % job.boxes[2 - a] * job.box[2 - a]
-        extent[2 - a] = min(job.box[2 - a], job.out[2 - a] - start[2 - a])
-        rest = rest // job.boxes[2 - a]
-    if job.group > 1:
-        run_phases(job, rest // job.G, rest % job.G, start, split, workspace)
-    else:
-        run_box(job, rest // job.G * job.samples, rest % job.G, start, extent, split, workspace, NULL)
+        item.start[2 - a] = rest % job.t.boxes[2 - a] * job.t.box[2 - a]
+        item.extent[2 - a] = min(job.t.box[2 - a], job.p.out[2 - a] - item.start[2 - a])
+        rest = rest // job.t.boxes[2 - a]
+    item.g = rest % job.p.G
+    item.n = rest // job.p.G * job.t.samples
 
 
-cdef void run(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef Py_ssize_t item
-    cdef char *space = <char *>job.workspace
-    if job.threads <= 1 or last - first == 1:
-        for item in range(first, last):
-            run_item(job, item, space)
-    else:
-        with parallel(num_threads=job.threads):
-            for item in prange(first, last, schedule="dynamic", chunksize=1):
-                run_item(job, item, space + threadid() * job.workspace_bytes)
+cdef void gemm_item(void *conv_job, Py_ssize_t index, char *workspace) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Item at
+    find_item(job, index, &at)
+    gemm_box(job, at.n, at.g, at.start, at.extent, at.split, workspace, NULL)
 
 
-cdef void load_halves(void *half, void *to, Py_ssize_t n) noexcept nogil:
-    load_halves_(<const uint16_t *>half, <real *>to, n)
+cdef void rows_item(void *conv_job, Py_ssize_t index, char *workspace) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Item at
+    find_item(job, index, &at)
+    run_box(True, job, at.n, at.g, at.start, at.extent, at.split, workspace, NULL)
 
 
-cdef void store_halves(void *half, void *from_, Py_ssize_t n) noexcept nogil:
-    store_halves_(<const real *>from_, <uint16_t *>half, n)
+cdef void taps_item(void *conv_job, Py_ssize_t index, char *workspace) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Item at
+    cdef Py_ssize_t o, K = job.p.C * job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
+    find_item(job, index, &at)
+    cdef const real *x = <const real *>job.x + at.n * job.xn + at.g * job.p.C * job.xc
+    cdef const real *w = <const real *>job.w + at.g * job.p.O * K
+    cdef const real *bias = <const real *>job.bias + at.g * job.p.O if job.bias != NULL else NULL
+    cdef real *y = (<real *>job.y + at.n * job.yn + at.g * job.p.O * job.yc + at.start[0] * job.ys[0]
+                    + at.start[1] * job.ys[1])
+    for o in range(job.p.O * at.split // job.o_splits, job.p.O * (at.split + 1) // job.o_splits):
+        taps_row(job, x, w + o * K, bias[o] if bias != NULL else <real>0, y + o * job.yc, at.start[0], at.start[1])
 
 
-cdef ConvTable TABLE
-TABLE.load_halves = NULL
-TABLE.store_halves = NULL
-if HAS_HALF:
-    TABLE.load_halves = load_halves
-    TABLE.store_halves = store_halves
-TABLE.lanes = VL
-TABLE.rows = MR
-TABLE.openmp = HAS_OPENMP
-TABLE.run = run
-TABLE.pack = pack_weights
-table = PyCapsule_New(&TABLE, "cconv.conv", NULL)
+cdef void phases_item(void *conv_job, Py_ssize_t index, char *workspace) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Item at
+    find_item(job, index, &at)
+    run_phases(job, at.n, at.g, at.start, at.split, workspace)
+
+
+cdef void run_conv(item_run one, void *conv_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Team team = Team(job.threads, <char *>job.workspace, job.workspace_bytes, 1)
+    run_items(one, job, &team, first, last)
+
+
+cdef void run_gemm(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    run_conv(gemm_item, job, first, last)
+
+
+cdef void run_rows(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    run_conv(rows_item, job, first, last)
+
+
+cdef void run_taps(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    run_conv(taps_item, job, first, last)
+
+
+cdef void run_all_phases(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    run_conv(phases_item, job, first, last)
+
+
+cdef Py_ssize_t conv_items(void *conv_job) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    return up(job.p.N, job.t.samples) * job.p.G * job.t.boxes[0] * job.t.boxes[1] * job.t.boxes[2]
+
+
+cdef Py_ssize_t weight_count(void *conv_job) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    return job.p.G * job.p.O * job.p.C * job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
+
+
+cdef void lay_out_gemm(void *conv_job) noexcept nogil:
+    """Offsets of the terms of a k block, slab, panels or the weights of a tile; whole vectors run past slab and panels."""
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Py_ssize_t count = job.t.c_block * job.t.t_block, size = 4 * NR
+    size += job.t.panels * count * NR if job.t.panelled else MR * count
+    job.slab_at = lines(count * sizeof(Py_ssize_t))
+    job.panels_at = job.slab_at + lines((job.t.c_block * job.t.channel + 8 * NR) * sizeof(real))
+    job.workspace_bytes = job.panels_at + lines(size * sizeof(real))
+
+
+cdef void lay_out_rows(void *conv_job) noexcept nogil:
+    """Offsets and weights of a k block, once more in the other order; slab, past whose box a tile's rows may read."""
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Py_ssize_t count = job.t.c_block * job.t.t_block
+    job.slab_at = lines(count * (2 * sizeof(Py_ssize_t) + sizeof(real)))
+    job.workspace_bytes = job.slab_at + lines((job.t.c_block * job.t.channel + 12 * NR) * sizeof(real))
+
+
+cdef void lay_out_taps(void *conv_job) noexcept nogil:
+    (<ConvJob *>conv_job).workspace_bytes = 0
+
+
+cdef void lay_out_phases(void *conv_job) noexcept nogil:
+    """The workspace of one phase after the other, and the sums of all."""
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Py_ssize_t most = 0, r
+    for r in range(job.t.phases):
+        lay_out_gemm(&job[r])
+        most = max(most, job[r].workspace_bytes)
+    for r in range(job.t.phases):
+        job[r].dense_at = most
+        job[r].workspace_bytes = most + lines(job.t.phases * (job.p.O * job.t.dense + NR) * sizeof(real))
+
+
+cdef KernelTable GEMM
+GEMM.name = "gemm"
+GEMM.lanes = VL
+GEMM.tile_rows = MR
+GEMM.run = run_gemm
+GEMM.items = conv_items
+GEMM.lay_out = lay_out_gemm
+GEMM.packed_size = weight_count
+GEMM.pack = pack_tiles
+GEMM.reduce = NULL
+GEMM.grain = 1.5e6
+GEMM.stint = 1e8
+GEMM.least = 1
+GEMM.evens = True
+GEMM.split_least = 64
+
+cdef KernelTable PHASES = GEMM
+PHASES.name = "phases"
+PHASES.run = run_all_phases
+PHASES.lay_out = lay_out_phases
+
+cdef KernelTable ROWS = GEMM
+ROWS.name = "rows"
+ROWS.run = run_rows
+ROWS.lay_out = lay_out_rows
+ROWS.pack = NULL
+ROWS.grain = 5e5
+ROWS.evens = False
+ROWS.split_least = 0
+
+cdef KernelTable TAPS = GEMM
+TAPS.name = "taps"
+TAPS.run = run_taps
+TAPS.lay_out = lay_out_taps
+TAPS.pack = NULL
+TAPS.stint = 5e7
+TAPS.evens = False
+TAPS.split_least = 1
+
+tables = {
+    "gemm": PyCapsule_New(&GEMM, "cconv.kernel", NULL),
+    "phases": PyCapsule_New(&PHASES, "cconv.kernel", NULL),
+    "rows": PyCapsule_New(&ROWS, "cconv.kernel", NULL),
+    "taps": PyCapsule_New(&TAPS, "cconv.kernel", NULL),
+}
 stamp = CCONV_STAMP_STRING.decode()

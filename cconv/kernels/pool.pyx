@@ -20,12 +20,12 @@ Windows with an index carry the number of their best tap in a second vector (tap
 (adaptive) are walked one by one over their valid taps.
 """
 from cpython.pycapsule cimport PyCapsule_New
-from cython.parallel cimport parallel, prange, threadid
 from libc.stdint cimport int64_t
 
-from cconv.kernels.job cimport PoolJob, PoolTable
-from cconv.kernels.rows cimport spread_row
-from cconv.kernels.tile cimport VL, load, load2, real, set1, store, vec
+from cconv.kernels.items cimport Team, lines, run_items, up
+from cconv.kernels.job cimport POOL_AVERAGE, POOL_MAX, KernelTable, PoolJob
+from cconv.kernels.spread cimport spread_row
+from cconv.kernels.tile cimport MR, VL, load, load2, real, set1, store, vec
 
 
 cdef extern from "stamp.h":
@@ -40,14 +40,18 @@ cdef extern from "simd.h" nogil:
     bint isnan_ "CCONV_ISNAN" (real x)
 
 
+cdef enum:
+    TAP_TABLE = 1024    # taps of a window whose places are listed
+
+
 cdef inline void across_three(const bint maximum, PoolJob *job, real *to, const real *spread,
                               Py_ssize_t n, const int taps) noexcept nogil:
     """The common windows of two and three undilated taps: no division in the loop."""
-    cdef Py_ssize_t x = 0, s = job.s[2]
+    cdef Py_ssize_t x = 0, s = job.p.stride[2]
     cdef const real *p1 = spread + 1 % s * n + 1 // s
     cdef const real *p2 = spread + 2 % s * n + 2 // s
     cdef vec acc, v
-    while x < job.out[2]:
+    while x < job.p.out[2]:
         acc = load(spread + x)
         v = load(p1 + x)
         acc = max_nan(acc, v) if maximum else acc + v
@@ -105,9 +109,9 @@ cdef inline void edge(const bint maximum, PoolJob *job, real *to, const real *x,
     cdef real buf[16]
     for ow in range(a, b):
         acc = set1(LOWEST if maximum else <real>0)
-        for i in range(job.k[2]):
-            at = ow * job.s[2] - job.p[2] + i
-            if 0 <= at < job.size[2]:
+        for i in range(job.p.kernel[2]):
+            at = ow * job.p.stride[2] - job.p.before[2] + i
+            if 0 <= at < job.p.size[2]:
                 acc = max_nan(acc, set1(x[at])) if maximum else acc + set1(x[at])
         store(buf, acc)
         to[ow] = buf[0]
@@ -116,13 +120,13 @@ cdef inline void edge(const bint maximum, PoolJob *job, real *to, const real *x,
 cdef inline void across_direct(const bint maximum, const int k, const int s, PoolJob *job, real *to,
                                const real *x) noexcept nogil:
     """Windows of 2 or 3 taps and stride 1 or 2, straight from the input; those over the edges one by one."""
-    cdef Py_ssize_t ow, p = job.p[2], lo = min(job.out[2], (p + s - 1) // s), hi
+    cdef Py_ssize_t ow, p = job.p.before[2], lo = min(job.p.out[2], (p + s - 1) // s), hi
     cdef vec a, b, c
-    store(to + job.out[2], set1(<real>0))  # the slack, which later steps read: no denormals there
+    store(to + job.p.out[2], set1(<real>0))  # the slack, which later steps read: no denormals there
     # vectors at ow < hi read inside the row: VL windows, and with stride 2 and three taps one column more
-    hi = min(job.out[2], (job.size[2] + p - k - (1 if s == 2 and k == 3 else 0)) // s + 1)
+    hi = min(job.p.out[2], (job.p.size[2] + p - k - (1 if s == 2 and k == 3 else 0)) // s + 1)
     if hi - lo < VL:
-        edge(maximum, job, to, x, 0, job.out[2])
+        edge(maximum, job, to, x, 0, job.p.out[2])
         return
     edge(maximum, job, to, x, 0, lo)
     ow = lo
@@ -143,7 +147,7 @@ cdef inline void across_direct(const bint maximum, const int k, const int s, Poo
         if ow + VL >= hi:
             break
         ow = min(ow + VL, hi - VL)
-    edge(maximum, job, to, x, hi, job.out[2])
+    edge(maximum, job, to, x, hi, job.p.out[2])
 
 
 cdef inline void across(const bint maximum, PoolJob *job, real *to, const real *x, real *spread) noexcept nogil:
@@ -152,8 +156,8 @@ cdef inline void across(const bint maximum, PoolJob *job, real *to, const real *
     cdef real acc
     cdef vec best
     cdef real buf[16]
-    if job.adaptive:
-        for ow in range(job.out[2]):
+    if job.p.adaptive:
+        for ow in range(job.p.out[2]):
             f = job.first[2][ow]
             if maximum:
                 best = set1(x[f * job.xs[2]])
@@ -167,24 +171,24 @@ cdef inline void across(const bint maximum, PoolJob *job, real *to, const real *
                 acc = acc + x[i * job.xs[2]]
             to[ow] = acc
         return
-    if job.d[2] == 1 and job.xs[2] == 1 and job.s[2] <= 2 and 2 <= job.k[2] <= 3:
-        if job.k[2] == 3 and job.s[2] == 1: across_direct(maximum, 3, 1, job, to, x)
-        elif job.k[2] == 3: across_direct(maximum, 3, 2, job, to, x)
-        elif job.s[2] == 1: across_direct(maximum, 2, 1, job, to, x)
+    if job.p.dilation[2] == 1 and job.xs[2] == 1 and job.p.stride[2] <= 2 and 2 <= job.p.kernel[2] <= 3:
+        if job.p.kernel[2] == 3 and job.p.stride[2] == 1: across_direct(maximum, 3, 1, job, to, x)
+        elif job.p.kernel[2] == 3: across_direct(maximum, 3, 2, job, to, x)
+        elif job.p.stride[2] == 1: across_direct(maximum, 2, 1, job, to, x)
         else: across_direct(maximum, 2, 2, job, to, x)
         return
-    n = job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1
+    n = job.p.out[2] + ((job.p.kernel[2] - 1) * job.p.dilation[2]) // job.p.stride[2] + 1
     spread_row(job, spread, x, n, LOWEST if maximum else <real>0)
-    if job.d[2] == 1 and job.k[2] == 3:
+    if job.p.dilation[2] == 1 and job.p.kernel[2] == 3:
         across_three(maximum, job, to, spread, n, 3)
-    elif job.d[2] == 1 and job.k[2] == 2:
+    elif job.p.dilation[2] == 1 and job.p.kernel[2] == 2:
         across_three(maximum, job, to, spread, n, 2)
-    elif job.doubled[2]:
-        doubled_row(maximum, to, spread, job.out[2], job.k[2], job.d[2])
+    elif job.t.doubled[2]:
+        doubled_row(maximum, to, spread, job.p.out[2], job.p.kernel[2], job.p.dilation[2])
     else:
-        for i in range(job.k[2]):
-            f = i * job.d[2]
-            down(maximum, to, spread + f % job.s[2] * n + f // job.s[2], job.out[2], i == 0)
+        for i in range(job.p.kernel[2]):
+            f = i * job.p.dilation[2]
+            down(maximum, to, spread + f % job.p.stride[2] * n + f // job.p.stride[2], job.p.out[2], i == 0)
 
 
 cdef inline void fill_row(real *to, Py_ssize_t n, real v) noexcept nogil:
@@ -198,9 +202,9 @@ cdef inline void fill_row(real *to, Py_ssize_t n, real v) noexcept nogil:
 
 cdef void finish_row(PoolJob *job, real *y, real *acc, const real *widths, Py_ssize_t od, Py_ssize_t oh) noexcept nogil:
     """acc -> y, divided for averages; widths[ow] is the divisor's factor along W."""
-    cdef Py_ssize_t x = 0, ow = job.out[2]
+    cdef Py_ssize_t x = 0, ow = job.p.out[2]
     cdef vec part
-    if job.op == 2:
+    if job.op == POOL_AVERAGE:
         part = set1(<real>job.divide if job.divide != 0 else <real>(job.divisor[0][od] * job.divisor[1][oh]))
         while x < ow:
             store(acc + x, load(acc + x) / (part * load(widths + x)))
@@ -218,7 +222,7 @@ cdef void finish_row(PoolJob *job, real *y, real *acc, const real *widths, Py_ss
 cdef inline void down_direct(const bint maximum, PoolJob *job, real *y, const real *r0, const real *r1,
                              const real *r2, const int rows, const real *widths, real divisor) noexcept nogil:
     """Two or three reduced rows into y at once, divided for averages."""
-    cdef Py_ssize_t x = 0, i, out = job.out[2]
+    cdef Py_ssize_t x = 0, i, out = job.p.out[2]
     cdef vec v, part = set1(divisor)
     cdef real buf[64]
     while x < out:
@@ -226,7 +230,7 @@ cdef inline void down_direct(const bint maximum, PoolJob *job, real *y, const re
         v = max_nan(v, load(r1 + x)) if maximum else v + load(r1 + x)
         if rows == 3:
             v = max_nan(v, load(r2 + x)) if maximum else v + load(r2 + x)
-        if not maximum and job.op == 2:
+        if not maximum and job.op == POOL_AVERAGE:
             v = v / (part * load(widths + x))
         if x + VL <= out:
             store(y + x, v)
@@ -240,8 +244,8 @@ cdef inline void down_direct(const bint maximum, PoolJob *job, real *y, const re
 cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y, Py_ssize_t od, Py_ssize_t oh0,
                        Py_ssize_t oh1, real *space) noexcept nogil:
     """Output rows oh0..oh1 at depth od of one plane."""
-    cdef Py_ssize_t width = job.out[2] + 2 * VL, oh, k, z, iy, dz = 1 if job.adaptive else job.d[0]
-    cdef Py_ssize_t dy = 1 if job.adaptive else job.d[1], lo = job.size[1], hi = 0, n
+    cdef Py_ssize_t width = job.p.out[2] + 2 * VL, oh, k, z, iy, dz = 1 if job.p.adaptive else job.p.dilation[0]
+    cdef Py_ssize_t dy = 1 if job.p.adaptive else job.p.dilation[1], lo = job.p.size[1], hi = 0, n
     cdef real *acc = space
     cdef real *row
     cdef real *widths = space + width
@@ -249,24 +253,24 @@ cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y,
     cdef real *rows
     cdef real divisor
     cdef bint first
-    n = 0 if job.adaptive else job.s[2] * (job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1)
+    n = 0 if job.p.adaptive else job.p.stride[2] * (job.p.out[2] + ((job.p.kernel[2] - 1) * job.p.dilation[2]) // job.p.stride[2] + 1)
     rows = spread + n + 2 * VL
-    if job.op == 2:
+    if job.op == POOL_AVERAGE:
         for oh in range(width):
-            widths[oh] = <real>job.divisor[2][oh] if oh < job.out[2] and job.divide == 0 else <real>1
+            widths[oh] = <real>job.divisor[2][oh] if oh < job.p.out[2] and job.divide == 0 else <real>1
     for oh in range(oh0, oh1):
         if job.count[1][oh]:
             lo = min(lo, job.first[1][oh])
             hi = max(hi, job.first[1][oh] + (job.count[1][oh] - 1) * dy + 1)
-    # reduced rows of all depths of the window, computed once: rows[z][iy - lo]; job.rows == 0: too many to keep
-    if job.rows:
+    # reduced rows of all depths of the window, computed once: rows[z][iy - lo]; else they are too many to keep
+    if job.t.kept:
         for z in range(job.count[0][od]):
             for iy in range(lo, hi):
                 across(maximum, job, rows + (z * (hi - lo) + iy - lo) * width,
                        x + (job.first[0][od] + z * dz) * job.xs[0] + iy * job.xs[1], spread)
     for oh in range(oh0, oh1):
         k = job.count[1][oh]
-        if job.rows and job.count[0][od] == 1 and 2 <= k <= 3 and job.ys[2] == 1:
+        if job.t.kept and job.count[0][od] == 1 and 2 <= k <= 3 and job.ys[2] == 1:
             row = rows + (job.first[1][oh] - lo) * width
             n = dy * width
             divisor = <real>job.divide if job.divide != 0 else <real>(job.divisor[0][od] * job.divisor[1][oh])
@@ -280,79 +284,79 @@ cdef inline void block(const bint maximum, PoolJob *job, const real *x, real *y,
         for z in range(job.count[0][od]):
             for k in range(job.count[1][oh]):
                 iy = job.first[1][oh] + k * dy
-                if job.rows:
+                if job.t.kept:
                     row = rows + (z * (hi - lo) + iy - lo) * width
                 else:
                     row = rows
                     across(maximum, job, row, x + (job.first[0][od] + z * dz) * job.xs[0] + iy * job.xs[1], spread)
-                down(maximum, acc, row, job.out[2], first)
+                down(maximum, acc, row, job.p.out[2], first)
                 first = False
         if first:
-            fill_row(acc, job.out[2], LOWEST if maximum else <real>0)
+            fill_row(acc, job.p.out[2], LOWEST if maximum else <real>0)
         finish_row(job, y + od * job.ys[0] + oh * job.ys[1], acc, widths, od, oh)
 
 
 cdef inline void doubled_block(const bint maximum, PoolJob *job, const real *x, real *y, Py_ssize_t od,
                                Py_ssize_t oh0, Py_ssize_t oh1, real *space) noexcept nogil:
     """As block, the windows along H by doubling: every row from the first window's start, padding as identities."""
-    cdef Py_ssize_t width = job.out[2] + 2 * VL, d = job.d[1], s = job.s[1], k = job.k[1], n = oh1 - oh0, oh, r, z, iy
-    cdef Py_ssize_t lo = oh0 * s - job.p[1], count = (n - 1) * s + (k - 1) * d + 1, m, at
+    cdef Py_ssize_t width = job.p.out[2] + 2 * VL, d = job.p.dilation[1], s = job.p.stride[1], k = job.p.kernel[1], n = oh1 - oh0, oh, r, z, iy
+    cdef Py_ssize_t lo = oh0 * s - job.p.before[1], count = (n - 1) * s + (k - 1) * d + 1, m, at
     cdef real *widths = space
     cdef real *spread = widths + width
-    cdef real *acc = spread + job.s[2] * (job.out[2] + ((job.k[2] - 1) * job.d[2]) // job.s[2] + 1) + 2 * VL
+    cdef real *acc = spread + job.p.stride[2] * (job.p.out[2] + ((job.p.kernel[2] - 1) * job.p.dilation[2]) // job.p.stride[2] + 1) + 2 * VL
     cdef real *rows = acc + n * width
     cdef bint first = True
-    if job.op == 2:
+    if job.op == POOL_AVERAGE:
         for oh in range(width):
-            widths[oh] = <real>job.divisor[2][oh] if oh < job.out[2] and job.divide == 0 else <real>1
+            widths[oh] = <real>job.divisor[2][oh] if oh < job.p.out[2] and job.divide == 0 else <real>1
     for z in range(job.count[0][od]):
         for r in range(count):
             iy = lo + r
-            if 0 <= iy < job.size[1]:
+            if 0 <= iy < job.p.size[1]:
                 across(maximum, job, rows + r * width,
-                       x + (job.first[0][od] + z * job.d[0]) * job.xs[0] + iy * job.xs[1], spread)
+                       x + (job.first[0][od] + z * job.p.dilation[0]) * job.xs[0] + iy * job.xs[1], spread)
             else:
-                fill_row(rows + r * width, job.out[2], LOWEST if maximum else <real>0)
+                fill_row(rows + r * width, job.p.out[2], LOWEST if maximum else <real>0)
         m = 1
         at = 0
         r = count
         while True:
             if not maximum and k & m:
                 for oh in range(n):
-                    down(False, acc + oh * width, rows + (oh * s + at * d) * width, job.out[2], first)
+                    down(False, acc + oh * width, rows + (oh * s + at * d) * width, job.p.out[2], first)
                 first = False
                 at += m
             if 2 * m > k:
                 break
             r -= m * d
             for iy in range(r):
-                merge(maximum, rows + iy * width, rows + iy * width, rows + (iy + m * d) * width, job.out[2])
+                merge(maximum, rows + iy * width, rows + iy * width, rows + (iy + m * d) * width, job.p.out[2])
             m *= 2
         if maximum:
             for oh in range(n):
                 if not first:
-                    down(True, acc + oh * width, rows + oh * s * width, job.out[2], False)
-                    down(True, acc + oh * width, rows + (oh * s + (k - m) * d) * width, job.out[2], False)
+                    down(True, acc + oh * width, rows + oh * s * width, job.p.out[2], False)
+                    down(True, acc + oh * width, rows + (oh * s + (k - m) * d) * width, job.p.out[2], False)
                 else:
                     merge(True, acc + oh * width, rows + oh * s * width, rows + (oh * s + (k - m) * d) * width,
-                          job.out[2])
+                          job.p.out[2])
             first = False
     for oh in range(n):
         if first:
-            fill_row(acc + oh * width, job.out[2], LOWEST if maximum else <real>0)
+            fill_row(acc + oh * width, job.p.out[2], LOWEST if maximum else <real>0)
         finish_row(job, y + od * job.ys[0] + (oh0 + oh) * job.ys[1], acc + oh * width, widths, od, oh0 + oh)
 
 
 cdef void indexed_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ssize_t od,
                       Py_ssize_t oh) noexcept nogil:
     """Maxima with their flat positions in the plane: of equals the first, of NaNs the last, -1 without a tap."""
-    cdef Py_ssize_t ow, z, k, i, iz, iy, ix, dz = job.d[0], dy = job.d[1], dx = job.d[2]
+    cdef Py_ssize_t ow, z, k, i, iz, iy, ix, dz = job.p.dilation[0], dy = job.p.dilation[1], dx = job.p.dilation[2]
     cdef const real *row
     cdef real best, v
     cdef int64_t at
-    if job.adaptive:
+    if job.p.adaptive:
         dz = dy = dx = 1
-    for ow in range(job.out[2]):
+    for ow in range(job.p.out[2]):
         best = LOWEST
         at = -1
         for z in range(job.count[0][od]):
@@ -365,7 +369,7 @@ cdef void indexed_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_s
                     v = row[ix * job.xs[2]]
                     if v > best or isnan_(v) or at < 0:
                         best = v
-                        at = (iz * job.size[1] + iy) * job.size[2] + ix
+                        at = (iz * job.p.size[1] + iy) * job.p.size[2] + ix
         y[ow * job.ys[2]] = best
         index[ow] = at
 
@@ -373,8 +377,8 @@ cdef void indexed_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_s
 cdef void tapped_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ssize_t od, Py_ssize_t oh,
                      real *space) noexcept nogil:
     """indexed_row on whole vectors: lanes carry the number of the best tap, positions follow at the end."""
-    cdef Py_ssize_t out = job.out[2], width = out + 2 * VL, ow, z, k, i, iz, iy, at, tap, s = job.s[2], d = job.d[2]
-    cdef Py_ssize_t n = out + ((job.k[2] - 1) * d) // s + 1, kw = job.k[2], kh = job.count[1][oh]
+    cdef Py_ssize_t out = job.p.out[2], width = out + 2 * VL, ow, z, k, i, iz, iy, at, tap, s = job.p.stride[2], d = job.p.dilation[2]
+    cdef Py_ssize_t n = out + ((job.p.kernel[2] - 1) * d) // s + 1, kw = job.p.kernel[2], kh = job.count[1][oh]
     cdef real *best = space
     cdef real *taps = best + width
     cdef real *spread = taps + width
@@ -385,9 +389,9 @@ cdef void tapped_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ss
         store(taps + ow, none)
         ow += VL
     for z in range(job.count[0][od]):
-        iz = job.first[0][od] + z * job.d[0]
+        iz = job.first[0][od] + z * job.p.dilation[0]
         for k in range(kh):
-            iy = job.first[1][oh] + k * job.d[1]
+            iy = job.first[1][oh] + k * job.p.dilation[1]
             spread_row(job, spread, x + iz * job.xs[0] + iy * job.xs[1], n, LOWEST)
             tap = (z * kh + k) * kw
             ow = 0
@@ -401,15 +405,15 @@ cdef void tapped_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ss
                 store(taps + ow, t)
                 ow += VL
     # where each tap lies, without the column; large windows divide instead
-    cdef bint table = job.count[0][od] * kh * kw <= 1024
+    cdef bint table = job.count[0][od] * kh * kw <= TAP_TABLE
     cdef Py_ssize_t *offset = <Py_ssize_t *>(spread + s * n + 2 * VL)
     offset = <Py_ssize_t *>((<size_t>offset + 7) // 8 * 8)
     if table:
         tap = 0
         for z in range(job.count[0][od]):
             for k in range(kh):
-                at = (((job.first[0][od] + z * job.d[0]) * job.size[1] + job.first[1][oh] + k * job.d[1]) * job.size[2]
-                      - job.p[2])
+                at = (((job.first[0][od] + z * job.p.dilation[0]) * job.p.size[1] + job.first[1][oh] + k * job.p.dilation[1]) * job.p.size[2]
+                      - job.p.before[2])
                 for i in range(kw):
                     offset[tap] = at + i * d
                     tap += 1
@@ -421,55 +425,96 @@ cdef void tapped_row(PoolJob *job, const real *x, real *y, int64_t *index, Py_ss
             if job.count[0][od] == 0 or kh == 0 or job.count[2][ow] == 0:
                 index[ow] = -1
             else:
-                index[ow] = (job.first[0][od] * job.size[1] + job.first[1][oh]) * job.size[2] + job.first[2][ow]
+                index[ow] = (job.first[0][od] * job.p.size[1] + job.first[1][oh]) * job.p.size[2] + job.first[2][ow]
         elif table:
             index[ow] = offset[tap] + ow * s
         else:
             i = tap % kw
             k = tap // kw
-            iz = job.first[0][od] + k // kh * job.d[0]
-            iy = job.first[1][oh] + k % kh * job.d[1]
-            index[ow] = (iz * job.size[1] + iy) * job.size[2] + ow * s - job.p[2] + i * d
+            iz = job.first[0][od] + k // kh * job.p.dilation[0]
+            iy = job.first[1][oh] + k % kh * job.p.dilation[1]
+            index[ow] = (iz * job.p.size[1] + iy) * job.p.size[2] + ow * s - job.p.before[2] + i * d
 
 
-cdef void run_item(PoolJob *job, Py_ssize_t item, real *space) noexcept nogil:
+cdef void pool_item(void *pool_job, Py_ssize_t item, char *workspace) noexcept nogil:
     """Item = (plane, od, block of oh), the last fastest."""
-    cdef Py_ssize_t rows = max(1, job.rows), oh0 = item % job.blocks * rows, od = item // job.blocks % job.out[0]
-    cdef Py_ssize_t plane = item // (job.blocks * job.out[0]), oh1 = min(oh0 + rows, job.out[1]), oh
-    cdef const real *x = <const real *>job.x + plane // job.channels * job.xn + plane % job.channels * job.xc
-    cdef real *y = <real *>job.y + plane // job.channels * job.yn + plane % job.channels * job.yc
+    cdef PoolJob *job = <PoolJob *>pool_job
+    cdef Py_ssize_t rows = job.t.rows, oh0 = item % job.t.blocks * rows, oh1 = min(oh0 + rows, job.p.out[1]), oh
+    cdef Py_ssize_t od = item // job.t.blocks % job.p.out[0], plane = item // (job.t.blocks * job.p.out[0])
+    cdef const real *x = <const real *>job.x + plane // job.p.C * job.xn + plane % job.p.C * job.xc
+    cdef real *y = <real *>job.y + plane // job.p.C * job.yn + plane % job.p.C * job.yc
+    cdef real *space = <real *>workspace
     cdef int64_t *index
     if job.indexed:
         for oh in range(oh0, oh1):
-            index = <int64_t *>job.index + ((plane * job.out[0] + od) * job.out[1] + oh) * job.out[2]
-            if job.rows:
+            index = <int64_t *>job.index + ((plane * job.p.out[0] + od) * job.p.out[1] + oh) * job.p.out[2]
+            if job.t.tapped:
                 tapped_row(job, x, y + od * job.ys[0] + oh * job.ys[1], index, od, oh, space)
             else:
                 indexed_row(job, x, y + od * job.ys[0] + oh * job.ys[1], index, od, oh)
-    elif job.doubled[1] and job.op == 0:
+    elif job.t.doubled[1] and job.op == POOL_MAX:
         doubled_block(True, job, x, y, od, oh0, oh1, space)
-    elif job.doubled[1]:
+    elif job.t.doubled[1]:
         doubled_block(False, job, x, y, od, oh0, oh1, space)
-    elif job.op == 0:
+    elif job.op == POOL_MAX:
         block(True, job, x, y, od, oh0, oh1, space)
     else:
         block(False, job, x, y, od, oh0, oh1, space)
 
 
-cdef void run(PoolJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef Py_ssize_t item
-    cdef char *space = <char *>job.workspace
-    if job.threads <= 1 or last - first == 1:
-        for item in range(first, last):
-            run_item(job, item, <real *>space)
-    else:
-        with parallel(num_threads=job.threads):
-            for item in prange(first, last, schedule="dynamic", chunksize=4):
-                run_item(job, item, <real *>(space + threadid() * job.workspace_bytes))
+cdef void run_pool(void *pool_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef PoolJob *job = <PoolJob *>pool_job
+    cdef Team team = Team(job.threads, <char *>job.workspace, job.workspace_bytes, 4)
+    run_items(pool_item, job, &team, first, last)
 
 
-cdef PoolTable TABLE
-TABLE.lanes = VL
-TABLE.run = run
-table = PyCapsule_New(&TABLE, "cconv.pool", NULL)
+cdef Py_ssize_t pool_items(void *pool_job) noexcept nogil:
+    cdef PoolJob *job = <PoolJob *>pool_job
+    return job.p.N * job.p.C * job.p.out[0] * job.t.blocks
+
+
+cdef Py_ssize_t rows_reached(PoolJob *job, int axis, Py_ssize_t rows) noexcept nogil:
+    """The most input rows that `rows` neighbouring windows of an axis reach."""
+    cdef Py_ssize_t L = job.p.size[axis], out = job.p.out[axis]
+    if job.p.adaptive:
+        return min(L, up(rows * L, max(<Py_ssize_t>1, out)) + 1)
+    return max(<Py_ssize_t>1, min(L, (rows - 1) * job.p.stride[axis]
+                                  + (job.p.kernel[axis] - 1) * job.p.dilation[axis] + 1))
+
+
+cdef void lay_out_pool(void *pool_job) noexcept nogil:
+    """Two rows of outputs, a spread row, and the reduced rows or where each tap lies."""
+    cdef PoolJob *job = <PoolJob *>pool_job
+    cdef Py_ssize_t width = job.p.out[2] + 2 * VL, spread = 0, rows = 1
+    if not job.p.adaptive:
+        spread = job.p.stride[2] * (job.p.out[2] + (job.p.kernel[2] - 1) * job.p.dilation[2] // job.p.stride[2] + 1)
+    cdef Py_ssize_t fixed = (2 * width + spread + 4 * VL) * <Py_ssize_t>sizeof(real) + 64
+    if job.indexed:
+        job.workspace_bytes = lines(fixed + TAP_TABLE * sizeof(Py_ssize_t)) if job.t.tapped else 0
+        return
+    if job.t.doubled[1]:
+        # whole windows, padding included, and the sums beside them
+        rows = ((job.t.rows - 1) * job.p.stride[1] + (job.p.kernel[1] - 1) * job.p.dilation[1] + 1) + job.t.rows
+    elif job.t.kept:
+        rows = rows_reached(job, 0, 1) * rows_reached(job, 1, job.t.rows)
+    job.workspace_bytes = lines(fixed + rows * width * sizeof(real))
+
+
+cdef KernelTable POOL
+POOL.name = "pool"
+POOL.lanes = VL
+POOL.tile_rows = MR
+POOL.run = run_pool
+POOL.items = pool_items
+POOL.lay_out = lay_out_pool
+POOL.packed_size = NULL
+POOL.pack = NULL
+POOL.reduce = NULL
+POOL.grain = 1e5
+POOL.stint = 3e7
+POOL.least = 4
+POOL.evens = False
+POOL.split_least = 0
+
+tables = {"pool": PyCapsule_New(&POOL, "cconv.kernel", NULL)}
 stamp = CCONV_STAMP_STRING.decode()

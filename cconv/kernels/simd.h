@@ -269,35 +269,10 @@ enum { MR = 14 };
 enum { MR = 6 };
 #endif
 enum { NR = 2 * VL };
-#ifdef _OPENMP
-enum { HAS_OPENMP = 1 };
-#else
-enum { HAS_OPENMP = 0 };
-#endif
 
 #if CCONV_IS_FLOAT
 #define CCONV_ISNAN(x) ((x) != (x))
 #else
 #define CCONV_ISNAN(x) 0
-#endif
-
-/* float16 <-> float32, eight at a time where the instruction set has it; elsewhere NumPy converts. */
-#if defined(__F16C__) && CCONV_DTYPE == 0
-#include <immintrin.h>
-enum { HAS_HALF = 1 };
-static inline void load_halves(const uint16_t *h, float *x, ptrdiff_t n) {
-    ptrdiff_t i = 0;
-    for (; i + 8 <= n; i += 8) _mm256_storeu_ps(x + i, _mm256_cvtph_ps(_mm_loadu_si128((const __m128i *)(h + i))));
-    for (; i < n; i++) x[i] = _cvtsh_ss(h[i]);
-}
-static inline void store_halves(const float *x, uint16_t *h, ptrdiff_t n) {
-    ptrdiff_t i = 0;
-    for (; i + 8 <= n; i += 8) _mm_storeu_si128((__m128i *)(h + i), _mm256_cvtps_ph(_mm256_loadu_ps(x + i), 0));
-    for (; i < n; i++) h[i] = _cvtss_sh(x[i], 0);
-}
-#else
-enum { HAS_HALF = 0 };
-static inline void load_halves(const uint16_t *h, real *x, ptrdiff_t n) { (void)h; (void)x; (void)n; }
-static inline void store_halves(const real *x, uint16_t *h, ptrdiff_t n) { (void)h; (void)x; (void)n; }
 #endif
 #endif

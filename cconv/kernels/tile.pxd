@@ -4,6 +4,8 @@
 # 6 x 16 floats on AVX2: 12 accumulators, 2 vectors of b and one broadcast weight in 16 registers; two loads and six
 # broadcasts for 12 multiply-adds keep both FMA units busy.
 
+from cconv.kernels.job cimport PAD_CIRCULAR, PAD_REFLECT, PAD_ZEROS
+
 cdef extern from "simd.h" nogil:
     ctypedef float real
     ctypedef float vec
@@ -14,7 +16,6 @@ cdef extern from "simd.h" nogil:
     void store(real *p, vec v)
     vec set1(real x)
     void load2(const real *p, vec *even, vec *odd)
-    const int HAS_OPENMP
     void prefetch "CCONV_PREFETCH"(const real *p)
 
 
@@ -212,11 +213,11 @@ cdef inline Py_ssize_t source(Py_ssize_t i, Py_ssize_t L, int mode) noexcept nog
     """Input index that stands at padded position i (0 is the first input element), or -1 for a zero."""
     if 0 <= i < L:
         return i
-    if mode == 0:
+    if mode == PAD_ZEROS:
         return -1
-    if mode == 1:
+    if mode == PAD_REFLECT:
         i = -i if i < 0 else 2 * (L - 1) - i
-    elif mode == 3:
+    elif mode == PAD_CIRCULAR:
         i = i + L if i < 0 else i - L
     # replicate; and positions past the padding, which a slab may hold but no window reads
     return 0 if i < 0 else (L - 1 if i >= L else i)

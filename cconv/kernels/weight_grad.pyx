@@ -19,10 +19,10 @@ Each weight is one chain of multiply-adds (dots: VL chains) a chunk, and chunks 
 depend on shapes alone: the same bits for any number of threads.
 """
 from cpython.pycapsule cimport PyCapsule_New
-from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memset
 
-from cconv.kernels.job cimport ConvJob, WeightGradJob, WeightGradTable
+from cconv.kernels.items cimport Team, item_run, lines, run_items, up
+from cconv.kernels.job cimport ConvJob, KernelTable, WeightGradJob
 from cconv.kernels.slab cimport fill_slab
 from cconv.kernels.tile cimport MR, NR, VL, copy_run, load, real, set1, source, store, tile_row, vec
 
@@ -55,11 +55,11 @@ cdef void find_box(WeightGradJob *job, Py_ssize_t index, Box *box) noexcept nogi
     cdef ConvJob *conv = &job.conv
     cdef Py_ssize_t a
     for a in range(3):
-        box.start[2 - a] = index % conv.boxes[2 - a] * conv.box[2 - a]
-        box.extent[2 - a] = min(conv.box[2 - a], conv.out[2 - a] - box.start[2 - a])
-        index = index // conv.boxes[2 - a]
-    box.n = index * job.samples
-    box.samples = min(job.samples, conv.N - box.n)
+        box.start[2 - a] = index % conv.t.boxes[2 - a] * conv.t.box[2 - a]
+        box.extent[2 - a] = min(conv.t.box[2 - a], conv.p.out[2 - a] - box.start[2 - a])
+        index = index // conv.t.boxes[2 - a]
+    box.n = index * job.conv.t.samples
+    box.samples = min(job.conv.t.samples, conv.p.N - box.n)
 
 
 cdef Py_ssize_t list_runs(WeightGradJob *job, Box *box, Py_ssize_t *runs, Py_ssize_t *length) noexcept nogil:
@@ -67,24 +67,24 @@ cdef Py_ssize_t list_runs(WeightGradJob *job, Box *box, Py_ssize_t *runs, Py_ssi
     cdef ConvJob *conv = &job.conv
     cdef Py_ssize_t n, z, y, count = 0, high = box.extent[1], deep = box.extent[0], samples = box.samples
     length[0] = box.extent[2]
-    if job.flat:
+    if job.t.across:
         high = 1
-        length[0] = job.run
-    elif job.by_lanes and (high == 1 or conv.ss[1] * conv.row == length[0] * job.hop):
+        length[0] = job.t.run
+    elif job.t.by_lanes and (high == 1 or conv.t.ss[1] * conv.t.row == length[0] * job.hop):
         length[0] *= high
         high = 1
-        if deep == 1 or conv.ss[0] * conv.plane == length[0] * job.hop:
+        if deep == 1 or conv.t.ss[0] * conv.t.plane == length[0] * job.hop:
             length[0] *= deep
             deep = 1
-            if samples == 1 or job.sample == length[0] * job.hop:
+            if samples == 1 or job.conv.t.sample == length[0] * job.hop:
                 length[0] *= samples
                 samples = 1
-    elif not job.by_lanes:
-        length[0] = job.run
+    elif not job.t.by_lanes:
+        length[0] = job.t.run
     for n in range(samples):
         for z in range(deep):
             for y in range(high):
-                runs[count] = n * job.sample + z * conv.ss[0] * conv.plane + y * conv.ss[1] * conv.row
+                runs[count] = n * job.conv.t.sample + z * conv.t.ss[0] * conv.t.plane + y * conv.t.ss[1] * conv.t.row
                 count += 1
     return count
 
@@ -99,7 +99,7 @@ cdef void fill_samples(WeightGradJob *job, Box *box, real *slab, const real *x, 
         return
     for c in range(c0, c1):
         for n in range(box.samples):
-            fill_slab(conv, slab + (c - c0) * conv.channel + n * job.sample, x + n * conv.xn, c, c + 1, box.start,
+            fill_slab(conv, slab + (c - c0) * conv.t.channel + n * job.conv.t.sample, x + n * conv.xn, c, c + 1, box.start,
                       box.extent)
 
 
@@ -118,20 +118,20 @@ cdef Py_ssize_t deal(Tile *tiles, Py_ssize_t off, Py_ssize_t step, Py_ssize_t ro
 
 cdef Py_ssize_t tap_at(ConvJob *conv, Py_ssize_t x) noexcept nogil:
     """Slab column of tap x of a row."""
-    x *= conv.sd[2]
-    return x % conv.phases * conv.slab[2] + x // conv.phases
+    x *= conv.t.sd[2]
+    return x % conv.t.strands * conv.t.slab[2] + x // conv.t.strands
 
 
 cdef Py_ssize_t list_tiles(ConvJob *conv, Py_ssize_t C, Tile *tiles) noexcept nogil:
     """The (c, tap) rows of C channels in tiles whose slab offsets are in equal steps, along the axis (channels, kd, kh
     or kw) that fills tiles best. Channels stay outermost, so that a tile's slab rows serve all its taps from L1."""
-    cdef Py_ssize_t kd = conv.k[0], kh = conv.k[1], kw = conv.k[2], T = kd * kh * kw
+    cdef Py_ssize_t kd = conv.p.kernel[0], kh = conv.p.kernel[1], kw = conv.p.kernel[2], T = kd * kh * kw
     cdef Py_ssize_t length[5]
     cdef Py_ssize_t a, best = 0, n = 0, c, z, y, x, t, parts, m
     length[0], length[1], length[2] = C, kd, kh
     # along W either taps of one phase, in steps of 1, or one tap of each phase, in steps of a phase
-    length[3] = kw if conv.phases == 1 else (kw // conv.phases if conv.sd[2] == 1 else 1)
-    length[4] = min(kw, conv.phases) if conv.sd[2] == 1 else 1
+    length[3] = kw if conv.t.strands == 1 else (kw // conv.t.strands if conv.t.sd[2] == 1 else 1)
+    length[4] = min(kw, conv.t.strands) if conv.t.sd[2] == 1 else 1
     for a in range(1, 5):
         if length[best] < MR and length[a] > length[best]:
             best = a
@@ -142,39 +142,39 @@ cdef Py_ssize_t list_tiles(ConvJob *conv, Py_ssize_t C, Tile *tiles) noexcept no
                 for y in range(kh):
                     for x in range(kw):
                         t = (z * kh + y) * kw + x
-                        n += deal(tiles + n, z * conv.sd[0] * conv.plane + y * conv.sd[1] * conv.row + tap_at(conv, x),
-                                  conv.channel, t, T, tile_row(C, parts, m), tile_row(C, parts, m + 1))
+                        n += deal(tiles + n, z * conv.t.sd[0] * conv.t.plane + y * conv.t.sd[1] * conv.t.row + tap_at(conv, x),
+                                  conv.t.channel, t, T, tile_row(C, parts, m), tile_row(C, parts, m + 1))
         return n
     for c in range(C):
         for z in range(1 if best == 1 else kd):
             for y in range(1 if best == 2 else kh):
                 t = (c * kd + z) * kh * kw + y * kw
-                n += list_row(conv, best, c * conv.channel + z * conv.sd[0] * conv.plane + y * conv.sd[1] * conv.row,
+                n += list_row(conv, best, c * conv.t.channel + z * conv.t.sd[0] * conv.t.plane + y * conv.t.sd[1] * conv.t.row,
                               t, tiles + n)
     return n
 
 
 cdef Py_ssize_t list_row(ConvJob *conv, Py_ssize_t axis, Py_ssize_t off, Py_ssize_t row, Tile *tiles) noexcept nogil:
     """The tiles of one row of taps: all of a column or plane of them for the axes 1 and 2."""
-    cdef Py_ssize_t kw = conv.k[2], n = 0, x, m, parts, count, step, row_step, starts, hop
+    cdef Py_ssize_t kw = conv.p.kernel[2], n = 0, x, m, parts, count, step, row_step, starts, hop
     starts = kw
     hop = 1
     if axis == 1:
-        count, step, row_step = conv.k[0], conv.sd[0] * conv.plane, conv.k[1] * kw
+        count, step, row_step = conv.p.kernel[0], conv.t.sd[0] * conv.t.plane, conv.p.kernel[1] * kw
     elif axis == 2:
-        count, step, row_step = conv.k[1], conv.sd[1] * conv.row, kw
+        count, step, row_step = conv.p.kernel[1], conv.t.sd[1] * conv.t.row, kw
     elif axis == 3:
-        starts = min(kw, conv.phases)
-        count, step, row_step = kw, conv.sd[2] if conv.phases == 1 else 1, conv.phases
+        starts = min(kw, conv.t.strands)
+        count, step, row_step = kw, conv.t.sd[2] if conv.t.strands == 1 else 1, conv.t.strands
     else:
-        hop = conv.phases
-        count, step, row_step = conv.phases, conv.slab[2], 1
+        hop = conv.t.strands
+        count, step, row_step = conv.t.strands, conv.t.slab[2], 1
     x = 0
     while x < starts:
         if axis == 3:
-            count = (kw - x + conv.phases - 1) // conv.phases
+            count = (kw - x + conv.t.strands - 1) // conv.t.strands
         elif axis == 4:
-            count = min(conv.phases, kw - x)
+            count = min(conv.t.strands, kw - x)
         parts = (count + MR - 1) // MR
         for m in range(parts):
             n += deal(tiles + n, off + tap_at(conv, x), step, row + x, row_step, tile_row(count, parts, m),
@@ -206,7 +206,7 @@ cdef void transpose_grads(WeightGradJob *job, Box *box, const real *y, Py_ssize_
             for z in range(deep):
                 for row in range(high):
                     p = y + n * conv.yn + o * conv.yc + z * conv.ys[0] + row * conv.ys[1]
-                    q = to + ((o // NR * job.samples * conv.box[0] * conv.box[1] * conv.box[2])
+                    q = to + ((o // NR * job.conv.t.samples * conv.t.box[0] * conv.t.box[1] * conv.t.box[2])
                               + n * positions + (z * high + row) * width) * NR + lane
                     if conv.ys[2] == 1 and width >= VL:
                         x = 0
@@ -288,7 +288,7 @@ cdef void outer_box(WeightGradJob *job, const real *slab, const Py_ssize_t *runs
                     Py_ssize_t K, bint first) noexcept nogil:
     """Every tile of one box: a panel of gradients stays in L1 for all rows."""
     cdef Py_ssize_t panel, t
-    cdef Py_ssize_t size = job.samples * job.conv.box[0] * job.conv.box[1] * job.conv.box[2] * NR
+    cdef Py_ssize_t size = job.conv.t.samples * job.conv.t.box[0] * job.conv.t.box[1] * job.conv.t.box[2] * NR
     cdef real *to
     for panel in range((O + NR - 1) // NR):
         for t in range(tile_count):
@@ -332,7 +332,7 @@ cdef void write_lanes(const real *sums, Py_ssize_t K, Py_ssize_t O, real *to, Py
 cdef void copy_grads(WeightGradJob *job, Box *box, const real *y, Py_ssize_t O, Py_ssize_t ld, real *to) noexcept nogil:
     """to[o, run, :] = the gradients of a run, zeros where the slab has no output or in the last vector."""
     cdef ConvJob *conv = &job.conv
-    cdef Py_ssize_t o, n, z, row, pitch = conv.row if job.flat else job.run, width = box.extent[2]
+    cdef Py_ssize_t o, n, z, row, pitch = conv.t.row if job.t.across else job.t.run, width = box.extent[2]
     cdef const real *p
     cdef real *q
     for o in range(O):
@@ -344,9 +344,9 @@ cdef void copy_grads(WeightGradJob *job, Box *box, const real *y, Py_ssize_t O, 
                     copy_run(q, p, conv.ys[2], width)
                     memset(q + width, 0, (pitch - width) * sizeof(real))
                     q += pitch
-                if job.flat:
-                    memset(q, 0, (job.run - box.extent[1] * pitch) * sizeof(real))
-                    q += job.run - box.extent[1] * pitch
+                if job.t.across:
+                    memset(q, 0, (job.t.run - box.extent[1] * pitch) * sizeof(real))
+                    q += job.t.run - box.extent[1] * pitch
 
 
 cdef inline void dot_tile(const int m, const int n, const real *g, Py_ssize_t g_step, const real *x,
@@ -423,16 +423,16 @@ cdef real tap_sum(ConvJob *conv, const real *x, const real *y, Py_ssize_t z0, Py
     """One weight of one sample straight from the input; the taps stand at padded position (z0, y0, x0)."""
     cdef Py_ssize_t z, row, j, iz, iy, ix
     cdef real total = 0
-    for z in range(conv.out[0]):
-        iz = source(z * conv.s[0] + z0, conv.size[0], conv.mode)
+    for z in range(conv.p.out[0]):
+        iz = source(z * conv.p.stride[0] + z0, conv.p.size[0], conv.p.mode)
         if iz < 0:
             continue
-        for row in range(conv.out[1]):
-            iy = source(row * conv.s[1] + y0, conv.size[1], conv.mode)
+        for row in range(conv.p.out[1]):
+            iy = source(row * conv.p.stride[1] + y0, conv.p.size[1], conv.p.mode)
             if iy < 0:
                 continue
-            for j in range(conv.out[2]):
-                ix = source(j * conv.s[2] + x0, conv.size[2], conv.mode)
+            for j in range(conv.p.out[2]):
+                ix = source(j * conv.p.stride[2] + x0, conv.p.size[2], conv.p.mode)
                 if ix >= 0:
                     total = total + (y[z * conv.ys[0] + row * conv.ys[1] + j * conv.ys[2]]
                                      * x[iz * conv.xs[0] + iy * conv.xs[1] + ix * conv.xs[2]])
@@ -441,20 +441,20 @@ cdef real tap_sum(ConvJob *conv, const real *x, const real *y, Py_ssize_t z0, Py
 
 cdef void run_taps(WeightGradJob *job, Py_ssize_t g, Py_ssize_t c, real *to) noexcept nogil:
     cdef ConvJob *conv = &job.conv
-    cdef Py_ssize_t T = conv.k[0] * conv.k[1] * conv.k[2], o, t, n
+    cdef Py_ssize_t T = conv.p.kernel[0] * conv.p.kernel[1] * conv.p.kernel[2], o, t, n
     cdef real total
-    for o in range(conv.O):
+    for o in range(conv.p.O):
         for t in range(T):
             total = 0
-            for n in range(conv.N):
+            for n in range(conv.p.N):
                 if job.watch.look(job.watch):
                     return
                 total = total + tap_sum(
-                    conv, <const real *>conv.x + n * conv.xn + (g * conv.C + c) * conv.xc,
-                    <const real *>conv.y + n * conv.yn + (g * conv.O + o) * conv.yc,
-                    t // (conv.k[1] * conv.k[2]) * conv.d[0] - conv.p[0],
-                    t // conv.k[2] % conv.k[1] * conv.d[1] - conv.p[1], t % conv.k[2] * conv.d[2] - conv.p[2])
-            to[o * conv.C * T + t] = total
+                    conv, <const real *>conv.x + n * conv.xn + (g * conv.p.C + c) * conv.xc,
+                    <const real *>conv.y + n * conv.yn + (g * conv.p.O + o) * conv.yc,
+                    t // (conv.p.kernel[1] * conv.p.kernel[2]) * conv.p.dilation[0] - conv.p.before[0],
+                    t // conv.p.kernel[2] % conv.p.kernel[1] * conv.p.dilation[1] - conv.p.before[1], t % conv.p.kernel[2] * conv.p.dilation[2] - conv.p.before[2])
+            to[o * conv.p.C * T + t] = total
 
 
 # ---------------------------------------------------------------- items
@@ -463,13 +463,13 @@ cdef bint read_in_place(WeightGradJob *here) noexcept nogil:
     """Sets a job to read the input where it lies, if no position of it is padded and its channels would not fall into
     the same cache sets. Nothing runs over: outer products read what they sum."""
     cdef ConvJob *conv = &here.conv
-    if not here.in_place or (conv.C > 1 and conv.xc * <Py_ssize_t>sizeof(real) % 2048 == 0):
+    if not here.t.in_place or (conv.p.C > 1 and conv.xc * <Py_ssize_t>sizeof(real) % 2048 == 0):
         return False
-    conv.channel, conv.plane, conv.row, conv.phases = conv.xc, conv.xs[0], conv.xs[1], 1
-    conv.ss[0], conv.ss[1] = conv.s[0], conv.s[1]
-    conv.sd[0], conv.sd[1], conv.sd[2] = conv.d[0], conv.d[1], conv.d[2] * conv.xs[2]
-    here.sample = conv.xn
-    here.hop = conv.s[2] * conv.xs[2]
+    conv.t.channel, conv.t.plane, conv.t.row, conv.t.strands = conv.xc, conv.xs[0], conv.xs[1], 1
+    conv.t.ss[0], conv.t.ss[1] = conv.p.stride[0], conv.p.stride[1]
+    conv.t.sd[0], conv.t.sd[1], conv.t.sd[2] = conv.p.dilation[0], conv.p.dilation[1], conv.p.dilation[2] * conv.xs[2]
+    here.conv.t.sample = conv.xn
+    here.hop = conv.p.stride[2] * conv.xs[2]
     return True
 
 
@@ -478,9 +478,9 @@ cdef void sum_boxes(WeightGradJob *job, char *workspace, const real *x, const re
     """The sums of C x O channels over boxes first..last, left in the workspace; x and y stand at the first ones."""
     cdef WeightGradJob here = job[0]
     cdef ConvJob *conv = &here.conv
-    cdef Py_ssize_t T = conv.k[0] * conv.k[1] * conv.k[2], K = C * T, rows = here.samples * conv.box[0] * conv.box[1]
+    cdef Py_ssize_t T = conv.p.kernel[0] * conv.p.kernel[1] * conv.p.kernel[2], K = C * T, rows = here.conv.t.samples * conv.t.box[0] * conv.t.box[1]
     cdef Py_ssize_t b, k, count, length, tile_count = 0
-    cdef Py_ssize_t ld = here.run * (rows if not here.flat else here.samples * conv.box[0])
+    cdef Py_ssize_t ld = here.t.run * (rows if not here.t.across else here.conv.t.samples * conv.t.box[0])
     cdef Box box
     cdef const real *grad
     cdef const real *from_
@@ -492,29 +492,29 @@ cdef void sum_boxes(WeightGradJob *job, char *workspace, const real *x, const re
     cdef real *grads = <real *>(workspace + here.grads_at)
     cdef real *sums = <real *>(workspace + here.sums_at)
     cdef bint in_place = read_in_place(&here)
-    if here.by_lanes:
+    if here.t.by_lanes:
         tile_count = list_tiles(conv, C, tiles)
     else:
         for k in range(K):
-            off[k] = (k // T * conv.channel + k % T // (conv.k[1] * conv.k[2]) * conv.sd[0] * conv.plane
-                      + k % T // conv.k[2] % conv.k[1] * conv.sd[1] * conv.row + tap_at(conv, k % conv.k[2]))
+            off[k] = (k // T * conv.t.channel + k % T // (conv.p.kernel[1] * conv.p.kernel[2]) * conv.t.sd[0] * conv.t.plane
+                      + k % T // conv.p.kernel[2] % conv.p.kernel[1] * conv.t.sd[1] * conv.t.row + tap_at(conv, k % conv.p.kernel[2]))
         memset(sums, 0, O * K * VL * sizeof(real))
         # vectors run past rows and boxes: what stands there is multiplied by zero, so it must be finite
-        memset(slab, 0, (conv.c_block * conv.channel + 4 * NR) * sizeof(real))
+        memset(slab, 0, (conv.t.c_block * conv.t.channel + 4 * NR) * sizeof(real))
     for b in range(first, last):
         if here.watch.look(here.watch):
             return
         find_box(&here, b, &box)
         if in_place:
-            from_ = (x + box.n * conv.xn + box.start[0] * conv.s[0] * conv.xs[0]
-                     + box.start[1] * conv.s[1] * conv.xs[1] + box.start[2] * conv.s[2] * conv.xs[2])
+            from_ = (x + box.n * conv.xn + box.start[0] * conv.p.stride[0] * conv.xs[0]
+                     + box.start[1] * conv.p.stride[1] * conv.xs[1] + box.start[2] * conv.p.stride[2] * conv.xs[2])
         else:
             fill_samples(&here, &box, slab, x + box.n * conv.xn, 0, C)
             from_ = slab
         grad = (y + box.n * conv.yn + box.start[0] * conv.ys[0] + box.start[1] * conv.ys[1]
                 + box.start[2] * conv.ys[2])
         count = list_runs(&here, &box, runs, &length)
-        if here.by_lanes:
+        if here.t.by_lanes:
             transpose_grads(&here, &box, grad, O, grads)
             outer_box(&here, from_, runs, count, length, tiles, tile_count, grads, O, sums, K, b == first)
         else:
@@ -522,71 +522,132 @@ cdef void sum_boxes(WeightGradJob *job, char *workspace, const real *x, const re
             dot_box(from_, runs, count, length, off, K, grads, ld, O, sums)
 
 
-cdef void run_item(WeightGradJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
+cdef void sums_item(void *grad_job, Py_ssize_t item, char *workspace) noexcept nogil:
     """Item = (group, block of channels, block of output channels, chunk), the last fastest."""
+    cdef WeightGradJob *job = <WeightGradJob *>grad_job
     cdef ConvJob *conv = &job.conv
-    cdef Py_ssize_t T = conv.k[0] * conv.k[1] * conv.k[2], chunk = item % job.chunks, rest = item // job.chunks
-    cdef Py_ssize_t ob = rest % job.o_blocks, cb = rest // job.o_blocks % job.c_blocks
-    cdef Py_ssize_t g = rest // (job.o_blocks * job.c_blocks)
-    cdef Py_ssize_t c0 = cb * conv.c_block, C = min(conv.c_block, conv.C - c0), K = C * T
-    cdef Py_ssize_t o0 = ob * conv.o_block, O = min(conv.o_block, conv.O - o0), o, k
-    cdef Py_ssize_t boxes = (conv.N + job.samples - 1) // job.samples * conv.boxes[0] * conv.boxes[1] * conv.boxes[2]
-    cdef real *to = <real *>job.partial + (chunk * conv.G + g) * conv.O * conv.C * T
+    cdef Py_ssize_t T = conv.p.kernel[0] * conv.p.kernel[1] * conv.p.kernel[2]
+    cdef Py_ssize_t chunk = item % job.t.chunks, rest = item // job.t.chunks
+    cdef Py_ssize_t ob = rest % job.t.o_blocks, cb = rest // job.t.o_blocks % job.t.c_blocks
+    cdef Py_ssize_t g = rest // (job.t.o_blocks * job.t.c_blocks)
+    cdef Py_ssize_t c0 = cb * conv.t.c_block, C = min(conv.t.c_block, conv.p.C - c0), K = C * T
+    cdef Py_ssize_t o0 = ob * conv.t.o_block, O = min(conv.t.o_block, conv.p.O - o0), o, k
+    cdef Py_ssize_t boxes = (conv.p.N + job.conv.t.samples - 1) // job.conv.t.samples * conv.t.boxes[0] * conv.t.boxes[1] * conv.t.boxes[2]
+    cdef real *to = <real *>job.partial + (chunk * conv.p.G + g) * conv.p.O * conv.p.C * T
     cdef real *sums = <real *>(workspace + job.sums_at)
-    if conv.kernel == 2:
-        run_taps(job, g, c0, to + c0 * T)
-        return
-    sum_boxes(job, workspace, <const real *>conv.x + (g * conv.C + c0) * conv.xc,
-              <const real *>conv.y + (g * conv.O + o0) * conv.yc, C, O, boxes * chunk // job.chunks,
-              boxes * (chunk + 1) // job.chunks)
-    if job.swapped:
-        write_lanes(sums, K, O, to + c0 * conv.O + o0, conv.O, True)
-    elif job.by_lanes:
-        write_lanes(sums, K, O, to + (o0 * conv.C + c0) * T, conv.C * T, False)
+    sum_boxes(job, workspace, <const real *>conv.x + (g * conv.p.C + c0) * conv.xc,
+              <const real *>conv.y + (g * conv.p.O + o0) * conv.yc, C, O, boxes * chunk // job.t.chunks,
+              boxes * (chunk + 1) // job.t.chunks)
+    if job.t.swapped:
+        write_lanes(sums, K, O, to + c0 * conv.p.O + o0, conv.p.O, True)
+    elif job.t.by_lanes:
+        write_lanes(sums, K, O, to + (o0 * conv.p.C + c0) * T, conv.p.C * T, False)
     else:
         for o in range(O):
             for k in range(K):
-                to[((o0 + o) * conv.C + c0) * T + k] = sum_lanes(load(sums + (o * K + k) * VL))
+                to[((o0 + o) * conv.p.C + c0) * T + k] = sum_lanes(load(sums + (o * K + k) * VL))
 
 
-cdef void run(WeightGradJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef Py_ssize_t item
-    cdef char *space = <char *>job.conv.workspace
-    if job.conv.threads <= 1 or last - first == 1:
-        for item in range(first, last):
-            run_item(job, item, space)
-    else:
-        with parallel(num_threads=job.conv.threads):
-            for item in prange(first, last, schedule="dynamic", chunksize=1):
-                run_item(job, item, space + threadid() * job.conv.workspace_bytes)
-
-
-cdef void reduce_chunks(WeightGradJob *job) noexcept nogil:
-    """w = the sum of the chunks, in their order."""
+cdef void weight_taps_item(void *grad_job, Py_ssize_t item, char *_workspace) noexcept nogil:
+    """Item = (group, channel)."""
+    cdef WeightGradJob *job = <WeightGradJob *>grad_job
     cdef ConvJob *conv = &job.conv
-    cdef Py_ssize_t size = conv.G * conv.O * conv.C * conv.k[0] * conv.k[1] * conv.k[2], i = 0, chunk
+    cdef Py_ssize_t T = conv.p.kernel[0] * conv.p.kernel[1] * conv.p.kernel[2], g = item // conv.p.C, c = item % conv.p.C
+    run_taps(job, g, c, <real *>job.partial + (g * conv.p.O * conv.p.C + c) * T)
+
+
+cdef void run_grads(item_run one, void *grad_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef ConvJob *conv = &(<WeightGradJob *>grad_job).conv
+    cdef Team team = Team(conv.threads, <char *>conv.workspace, conv.workspace_bytes, 1)
+    run_items(one, grad_job, &team, first, last)
+
+
+cdef void run_weight_grad(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    run_grads(sums_item, job, first, last)
+
+
+cdef void run_weight_taps(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    run_grads(weight_taps_item, job, first, last)
+
+
+cdef Py_ssize_t weights_of(void *grad_job) noexcept nogil:
+    cdef ConvJob *conv = &(<WeightGradJob *>grad_job).conv
+    return conv.p.G * conv.p.O * conv.p.C * conv.p.kernel[0] * conv.p.kernel[1] * conv.p.kernel[2]
+
+
+cdef Py_ssize_t grad_items(void *grad_job) noexcept nogil:
+    cdef WeightGradJob *job = <WeightGradJob *>grad_job
+    return job.conv.p.G * job.t.c_blocks * job.t.o_blocks * job.t.chunks
+
+
+cdef void lay_out_grads(void *grad_job) noexcept nogil:
+    """Runs, tiles or tap offsets; slab, past which whole vectors run; gradients; sums."""
+    cdef WeightGradJob *job = <WeightGradJob *>grad_job
+    cdef ConvJob *conv = &job.conv
+    cdef Py_ssize_t K = conv.t.c_block * conv.p.kernel[0] * conv.p.kernel[1] * conv.p.kernel[2]
+    cdef Py_ssize_t depths = conv.t.samples * conv.t.box[0], rows = depths * conv.t.box[1], grads
+    cdef Py_ssize_t width = up(conv.t.o_block, NR) * NR if job.t.by_lanes else conv.t.o_block * VL
+    if job.t.by_lanes:
+        grads = width * rows * conv.t.box[2]
+    else:
+        grads = conv.t.o_block * (depths if job.t.across else rows) * job.t.run
+    job.hop = 1
+    conv.slab_at = lines(rows * sizeof(Py_ssize_t) + K * (sizeof(Tile) if job.t.by_lanes else sizeof(Py_ssize_t)))
+    job.grads_at = conv.slab_at + lines((conv.t.c_block * conv.t.channel + 4 * NR) * sizeof(real))
+    job.sums_at = job.grads_at + lines(grads * sizeof(real))
+    conv.workspace_bytes = job.sums_at + lines(K * up(width, NR) * NR * sizeof(real))
+
+
+cdef void lay_out_weight_taps(void *grad_job) noexcept nogil:
+    (<WeightGradJob *>grad_job).conv.workspace_bytes = 0
+
+
+cdef void reduce_chunks(void *grad_job) noexcept nogil:
+    """w = the sum of the chunks, in their order."""
+    cdef WeightGradJob *job = <WeightGradJob *>grad_job
+    cdef ConvJob *conv = &job.conv
+    cdef Py_ssize_t size = weights_of(grad_job), i = 0, chunk
     cdef const real *p = <const real *>job.partial
     cdef real *w = <real *>conv.w
     cdef vec total
     cdef real one
     while i + VL <= size:
         total = load(p + i)
-        for chunk in range(1, job.chunks):
+        for chunk in range(1, job.t.chunks):
             total = total + load(p + chunk * size + i)
         store(w + i, total)
         i += VL
     while i < size:
         one = p[i]
-        for chunk in range(1, job.chunks):
+        for chunk in range(1, job.t.chunks):
             one = one + p[chunk * size + i]
         w[i] = one
         i += 1
 
 
-cdef WeightGradTable TABLE
-TABLE.lanes = VL
-TABLE.rows = MR
-TABLE.run = run
-TABLE.reduce = reduce_chunks
-table = PyCapsule_New(&TABLE, "cconv.weight_grad", NULL)
+cdef KernelTable SUMS
+SUMS.name = "weight_grad"
+SUMS.lanes = VL
+SUMS.tile_rows = MR
+SUMS.run = run_weight_grad
+SUMS.items = grad_items
+SUMS.lay_out = lay_out_grads
+SUMS.packed_size = weights_of
+SUMS.pack = NULL
+SUMS.reduce = reduce_chunks
+SUMS.grain = 1e6
+SUMS.stint = 2e8
+SUMS.least = 1
+SUMS.evens = False
+SUMS.split_least = 0
+
+cdef KernelTable WEIGHT_TAPS = SUMS
+WEIGHT_TAPS.name = "weight_taps"
+WEIGHT_TAPS.run = run_weight_taps
+WEIGHT_TAPS.lay_out = lay_out_weight_taps
+
+tables = {
+    "weight_grad": PyCapsule_New(&SUMS, "cconv.kernel", NULL),
+    "weight_taps": PyCapsule_New(&WEIGHT_TAPS, "cconv.kernel", NULL),
+}
 stamp = CCONV_STAMP_STRING.decode()

@@ -25,12 +25,12 @@ A NaN or an infinity would spread over its tiles, whose transforms mix all value
 finite are computed again, as plain sums (`mend`), from the weights as they were, which lie behind the packed ones.
 """
 from cpython.pycapsule cimport PyCapsule_New
-from cython.parallel cimport parallel, prange, threadid
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.job cimport ConvJob, ConvTable
-from cconv.kernels.tile cimport (HAS_OPENMP, MR, NR, VL, any_pair, any_tile, copy_run, load, load2, real, set1, source,
-                                 store, tile_row, vec)
+from cconv.kernels.items cimport Team, lines, run_items, up
+from cconv.kernels.job cimport ConvJob, KernelTable
+from cconv.kernels.tile cimport (MR, NR, VL, any_pair, any_tile, copy_run, load, load2, real, set1, source, store,
+                                 tile_row, vec)
 
 
 cdef extern from "stamp.h":
@@ -183,54 +183,61 @@ cdef inline void pack_tile(const int T, const int high, real *to, Py_ssize_t pla
         k += 8
 
 
-cdef inline Py_ssize_t weight_plane(ConvJob *job) noexcept nogil:
-    """Elements from one position to the next: an odd number of lines, or all would fall into the same cache sets."""
-    return ((job.O * job.C * job.k[0] + 15) // 16 | 1) * 16
-
-
 cdef inline Py_ssize_t plain_at(ConvJob *job) noexcept nogil:
     """Where the weights as they were lie, behind the packed ones."""
-    return job.G * job.tile * (job.tile if job.k[1] == 3 else 1) * weight_plane(job)
+    return job.p.G * job.wino.patch * job.wino.high * job.wino.plane
+
+
+cdef inline Py_ssize_t plain_count(ConvJob *job) noexcept nogil:
+    return job.p.G * job.p.O * job.p.C * job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
 
 
 cdef inline void pack_group(const int T, const int high, ConvJob *job, real *to, Py_ssize_t item) noexcept nogil:
-    cdef Py_ssize_t K = job.C * job.k[0], tiles = (job.O + MR - 1) // MR, g = item // tiles, t = item % tiles
-    cdef Py_ssize_t o = tile_row(job.O, tiles, t), plane = weight_plane(job), taps = 3 if high == 1 else 9
-    pack_tile(T, high, to + g * T * high * plane + o * K, plane, <const real *>job.w + (g * job.O + o) * K * taps, K,
-              tile_row(job.O, tiles, t + 1) - o)
+    cdef Py_ssize_t K = job.p.C * job.p.kernel[0], tiles = (job.p.O + MR - 1) // MR, g = item // tiles, t = item % tiles
+    cdef Py_ssize_t o = tile_row(job.p.O, tiles, t), plane = job.wino.plane, taps = 3 if high == 1 else 9
+    pack_tile(T, high, to + g * T * high * plane + o * K, plane, <const real *>job.w + (g * job.p.O + o) * K * taps, K,
+              tile_row(job.p.O, tiles, t + 1) - o)
 
 
 cdef void pack_one(ConvJob *job, void *packed, Py_ssize_t item) noexcept nogil:
-    if job.k[1] == 3:
-        if job.tile == 6: pack_group(6, 6, job, <real *>packed, item)
-        else: pack_group(4, 4, job, <real *>packed, item)
-    else:
-        if job.tile == 6: pack_group(6, 1, job, <real *>packed, item)
-        else: pack_group(4, 1, job, <real *>packed, item)
+    if job.wino.high == 6: pack_group(6, 6, job, <real *>packed, item)
+    elif job.wino.high == 4: pack_group(4, 4, job, <real *>packed, item)
+    elif job.wino.patch == 6: pack_group(6, 1, job, <real *>packed, item)
+    else: pack_group(4, 1, job, <real *>packed, item)
 
 
-cdef void pack_weights(ConvJob *job, void *packed) noexcept nogil:
-    """(G, O, C, kd, kh, kw) into, a group and transformed position, tiles of up to MR rows, k = (c, kd) outer."""
-    cdef Py_ssize_t items = job.G * ((job.O + MR - 1) // MR), item, taps = job.k[0] * job.k[1] * job.k[2]
-    memcpy(<real *>packed + plain_at(job), job.w, job.G * job.O * job.C * taps * sizeof(real))
-    if job.threads <= 1:
-        for item in range(items):
-            pack_one(job, packed, item)
-    else:
-        with parallel(num_threads=job.threads):
-            for item in prange(items, schedule="static"):
-                pack_one(job, packed, item)
+cdef struct Packing:
+    ConvJob *job
+    void *to
+
+
+cdef void pack_item(void *packing, Py_ssize_t item, char *_workspace) noexcept nogil:
+    pack_one((<Packing *>packing).job, (<Packing *>packing).to, item)
+
+
+cdef void pack_patches(void *conv_job, void *packed) noexcept nogil:
+    """(G, O, C, kd, kh, kw) into, a group and transformed position, tiles of up to MR rows, k = (c, kd) outer; the
+    weights as they were behind them."""
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Packing packing = Packing(job, packed)
+    cdef Team team = Team(job.threads, NULL, 0, 1)
+    memcpy(<real *>packed + plain_at(job), job.w, plain_count(job) * sizeof(real))
+    run_items(pack_item, &packing, &team, 0, job.p.G * up(job.p.O, MR))
+
+
+cdef Py_ssize_t packed_patches(void *conv_job) noexcept nogil:
+    return plain_at(<ConvJob *>conv_job) + plain_count(<ConvJob *>conv_job)
 
 
 cdef int panel_runs(ConvJob *job, Run *runs, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
     """Tiles first..last as runs within tile rows; returns how many."""
-    cdef Py_ssize_t q = first, wide = job.tiles[2], high = job.tiles[1], length
+    cdef Py_ssize_t q = first, wide = job.wino.patches[1], high = job.wino.patches[0], length
     cdef int n = 0
     while q < last:
         runs[n].tx = q % wide
         runs[n].ty = q // wide % high
-        runs[n].z = q // (wide * high) % job.out[0]
-        runs[n].n = q // (wide * high * job.out[0])
+        runs[n].z = q // (wide * high) % job.p.out[0]
+        runs[n].n = q // (wide * high * job.p.out[0])
         length = min(wide - runs[n].tx, last - q)
         runs[n].length = length
         runs[n].lane = q - first
@@ -241,13 +248,13 @@ cdef int panel_runs(ConvJob *job, Run *runs, Py_ssize_t first, Py_ssize_t last) 
 
 cdef inline void fill_line(ConvJob *job, real *line, const real *x, Py_ssize_t at, Py_ssize_t n) noexcept nogil:
     """line[j] is input column at + j, zero or as the padding mode says outside."""
-    cdef Py_ssize_t L = job.size[2], a = min(n, max(<Py_ssize_t>0, -at)), b = max(a, min(n, L - at)), j, i
+    cdef Py_ssize_t L = job.p.size[2], a = min(n, max(<Py_ssize_t>0, -at)), b = max(a, min(n, L - at)), j, i
     for j in range(a):
-        i = source(at + j, L, job.mode)
+        i = source(at + j, L, job.p.mode)
         line[j] = x[i * job.xs[2]] if i >= 0 else <real>0
     copy_run(line + a, x + (at + a) * job.xs[2], job.xs[2], b - a)
     for j in range(b, n):
-        i = source(at + j, L, job.mode)
+        i = source(at + j, L, job.p.mode)
         line[j] = x[i * job.xs[2]] if i >= 0 else <real>0
 
 
@@ -262,7 +269,7 @@ cdef inline void gather_row(const int T, ConvJob *job, real *lanes, real *line, 
                 store(lanes + c * ld + t, zero)
             t += VL
         return
-    fill_line(job, line, x, run.tx * (T - 2) - job.p[2], (T - 2) * n + 2)
+    fill_line(job, line, x, run.tx * (T - 2) - job.p.before[2], (T - 2) * n + 2)
     while t < n:
         if T == 6:
             load4(line + 4 * t, &a, &b, &d, &e)
@@ -293,7 +300,7 @@ cdef inline void gather(const int T, const int high, ConvJob *job, const real *x
         iz = runs[i].z  # the caller has resolved the depth: -1 for padding
         plane = x + runs[i].n * job.xn + iz * job.xs[0]
         for r in range(high):
-            iy = source(runs[i].ty * hop - job.p[1] + r, job.size[1], job.mode)
+            iy = source(runs[i].ty * hop - job.p.before[1] + r, job.p.size[1], job.p.mode)
             if iz < 0 or iy < 0:
                 gather_row(T, job, lanes + r * T * ld, line, &runs[i], NULL)
             else:
@@ -352,8 +359,8 @@ cdef inline void transform_output(const int T, const int high, ConvJob *job, con
             else:
                 store2(lines + r * 2 * NR + v * 2 * VL, o[r * 2] + b, o[r * 2 + 1] + b)
     for i in range(n):
-        width = min(wide * runs[i].length, job.out[2] - wide * runs[i].tx)
-        height = min(<Py_ssize_t>rows, job.out[1] - rows * runs[i].ty)
+        width = min(wide * runs[i].length, job.p.out[2] - wide * runs[i].tx)
+        height = min(<Py_ssize_t>rows, job.p.out[1] - rows * runs[i].ty)
         to = (y + runs[i].n * job.yn + runs[i].z * job.ys[0] + runs[i].ty * rows * job.ys[1]
               + runs[i].tx * wide * job.ys[2])
         line = lines + wide * runs[i].lane
@@ -381,7 +388,7 @@ cdef inline bint all_zero(vec v) noexcept nogil:
 cdef inline void direct_sums(const int T, const int high, ConvJob *job, real *m, Py_ssize_t ms, const real *w,
                              Py_ssize_t width, int vectors, const real *lanes) noexcept nogil:
     """m[output of a tile, o] += the taps of one channel (and tap along D); w[o * C * kd * taps + tap]."""
-    cdef Py_ssize_t taps = 3 if high == 1 else 9, hop = job.C * job.k[0] * taps, ld = NR + VL, o, t
+    cdef Py_ssize_t taps = 3 if high == 1 else 9, hop = job.p.C * job.p.kernel[0] * taps, ld = NR + VL, o, t
     cdef int rows = 1 if high == 1 else T - 2, r, c, v
     cdef vec acc
     for o in range(width):
@@ -398,8 +405,8 @@ cdef inline void mend_tile(const int T, const int high, ConvJob *job, const real
                            Run *run, Py_ssize_t tile) noexcept nogil:
     """The plain sums of one tile of a run into y, if what stands there is not finite."""
     cdef Py_ssize_t wide = T - 2, rows = 1 if high == 1 else T - 2, i, j
-    cdef Py_ssize_t width = min(wide, job.out[2] - wide * (run.tx + tile))
-    cdef Py_ssize_t height = min(rows, job.out[1] - rows * run.ty)
+    cdef Py_ssize_t width = min(wide, job.p.out[2] - wide * (run.tx + tile))
+    cdef Py_ssize_t height = min(rows, job.p.out[1] - rows * run.ty)
     cdef real *to = (y + run.n * job.yn + run.z * job.ys[0] + run.ty * rows * job.ys[1]
                      + (run.tx + tile) * wide * job.ys[2])
     cdef real spoiled = 0
@@ -425,13 +432,13 @@ cdef void mend(const int T, const int high, ConvJob *job, real *m, Py_ssize_t ms
     cdef Run deep[64]
     for r in range((T - 2) * (1 if high == 1 else T - 2)):
         memset(m + r * ms, 0, width * NR * sizeof(real))
-    for c in range(job.C):
-        for z in range(job.k[0]):
+    for c in range(job.p.C):
+        for z in range(job.p.kernel[0]):
             for i in range(n):
                 deep[i] = runs[i]
-                deep[i].z = source(runs[i].z - job.p[0] + z, job.size[0], job.mode)
+                deep[i].z = source(runs[i].z - job.p.before[0] + z, job.p.size[0], job.p.mode)
             gather(T, high, job, x + c * job.xc, deep, n, lanes, line)
-            direct_sums(T, high, job, m, ms, w + (c * job.k[0] + z) * taps, width, vectors, lanes)
+            direct_sums(T, high, job, m, ms, w + (c * job.p.kernel[0] + z) * taps, width, vectors, lanes)
     for o in range(width):
         for i in range(n):
             for t in range(runs[i].length):
@@ -442,12 +449,12 @@ cdef void mend(const int T, const int high, ConvJob *job, real *m, Py_ssize_t ms
 cdef inline void panel_tiles(ConvJob *job, bint half, real *m, const real *u, const real *w, Py_ssize_t t0,
                              Py_ssize_t t1, Py_ssize_t tiles, Py_ssize_t o0) noexcept nogil:
     """m[o, :] = sum over k of w[o, k] * u[k, :] for tiles t0..t1, one panel and one position."""
-    cdef Py_ssize_t K = job.C * job.k[0], t = t0, o, rows, next_
+    cdef Py_ssize_t K = job.p.C * job.p.kernel[0], t = t0, o, rows, next_
     cdef const real *wo
     cdef real *mo
     while t < t1:
-        o = tile_row(job.O, tiles, t)
-        rows = tile_row(job.O, tiles, t + 1) - o
+        o = tile_row(job.p.O, tiles, t)
+        rows = tile_row(job.p.O, tiles, t + 1) - o
         wo = w + o * K
         mo = m + (o - o0) * NR
         if not half:
@@ -455,7 +462,7 @@ cdef inline void panel_tiles(ConvJob *job, bint half, real *m, const real *u, co
             t += 1
             continue
         # two tiles at once where both have as many rows; a single one is computed twice
-        next_ = rows if t + 1 < t1 and tile_row(job.O, tiles, t + 2) - o == 2 * rows else 0
+        next_ = rows if t + 1 < t1 and tile_row(job.p.O, tiles, t + 2) - o == 2 * rows else 0
         any_pair(rows, True, wo, wo + next_ * K, 0, u, K, mo, mo + next_ * NR, NR, NULL, NULL, True)
         t += 2 if next_ else 1
 
@@ -464,7 +471,7 @@ cdef inline void products(ConvJob *job, real *m, Py_ssize_t ms, const real *u, P
                           bint half, Py_ssize_t positions, const real *w, Py_ssize_t t0, Py_ssize_t t1,
                           Py_ssize_t tiles, Py_ssize_t o0, Py_ssize_t width) noexcept nogil:
     """m[position, panel, o, :] for tiles t0..t1; `half`: the last panel has no more than VL tiles of the image."""
-    cdef Py_ssize_t K = job.C * job.k[0], _xi, t, p
+    cdef Py_ssize_t K = job.p.C * job.p.kernel[0], _xi, t, p
     cdef bint streamed = panels > 1 and width * K * <Py_ssize_t>sizeof(real) > 192 * 1024
     for _xi in range(positions):
         if streamed:
@@ -478,7 +485,7 @@ cdef inline void products(ConvJob *job, real *m, Py_ssize_t ms, const real *u, P
         else:
             for p in range(panels):
                 panel_tiles(job, half and p == panels - 1, m + p * width * NR, u + p * K * NR, w, t0, t1, tiles, o0)
-        w += weight_plane(job)
+        w += job.wino.plane
         u += us
         m += ms
 
@@ -486,23 +493,23 @@ cdef inline void products(ConvJob *job, real *m, Py_ssize_t ms, const real *u, P
 cdef inline void run_block(const int T, const int high, ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
     """Item = (group, block of panels, split of the output channels), the last fastest."""
     cdef Py_ssize_t split = item % job.o_splits, rest = item // job.o_splits
-    cdef Py_ssize_t block = rest % job.boxes[0], g = rest // job.boxes[0], K = job.C * job.k[0]
-    cdef Py_ssize_t total = job.N * job.out[0] * job.tiles[1] * job.tiles[2]
-    cdef Py_ssize_t first = block * job.panels * NR, last = min(first + job.panels * NR, total)
-    cdef Py_ssize_t panels = (last - first + NR - 1) // NR, tiles = (job.O + MR - 1) // MR
+    cdef Py_ssize_t block = rest % job.wino.blocks, g = rest // job.wino.blocks, K = job.p.C * job.p.kernel[0]
+    cdef Py_ssize_t total = job.p.N * job.p.out[0] * job.wino.patches[0] * job.wino.patches[1]
+    cdef Py_ssize_t first = block * job.wino.panels * NR, last = min(first + job.wino.panels * NR, total)
+    cdef Py_ssize_t panels = (last - first + NR - 1) // NR, tiles = (job.p.O + MR - 1) // MR
     cdef Py_ssize_t t0 = tiles * split // job.o_splits, t1 = tiles * (split + 1) // job.o_splits
-    cdef Py_ssize_t o0 = tile_row(job.O, tiles, t0), width = tile_row(job.O, tiles, t1) - o0
+    cdef Py_ssize_t o0 = tile_row(job.p.O, tiles, t0), width = tile_row(job.p.O, tiles, t1) - o0
     # one line of padding between positions: they would all fall into the same cache sets
-    cdef Py_ssize_t us = job.panels * K * NR + 64 // <Py_ssize_t>sizeof(real)
-    cdef Py_ssize_t ms = job.panels * width * NR + 64 // <Py_ssize_t>sizeof(real)
+    cdef Py_ssize_t us = job.wino.panels * K * NR + 64 // <Py_ssize_t>sizeof(real)
+    cdef Py_ssize_t ms = job.wino.panels * width * NR + 64 // <Py_ssize_t>sizeof(real)
     cdef real *lanes = <real *>workspace
     cdef real *line = lanes + 36 * (NR + VL) + 8 * VL
     cdef real *u = <real *>(workspace + job.slab_at)
     cdef real *m = <real *>(workspace + job.panels_at)
-    cdef const real *x = <const real *>job.x + g * job.C * job.xc
-    cdef real *y = <real *>job.y + g * job.O * job.yc
-    cdef const real *bias = <const real *>job.bias + g * job.O if job.bias != NULL else NULL
-    cdef const real *plain = <const real *>job.w + plain_at(job) + g * job.O * K * (3 if high == 1 else 9)
+    cdef const real *x = <const real *>job.x + g * job.p.C * job.xc
+    cdef real *y = <real *>job.y + g * job.p.O * job.yc
+    cdef const real *bias = <const real *>job.bias + g * job.p.O if job.bias != NULL else NULL
+    cdef const real *plain = <const real *>job.w + plain_at(job) + g * job.p.O * K * (3 if high == 1 else 9)
     cdef Py_ssize_t p, c, z, o
     cdef vec spoiled
     cdef Run runs[64]
@@ -515,15 +522,15 @@ cdef inline void run_block(const int T, const int high, ConvJob *job, Py_ssize_t
         if last - first - p * NR < NR:
             # lanes without a tile: zeros, for a denormal left from other work costs a hundred cycles
             memset(lanes, 0, 36 * (NR + VL) * sizeof(real))
-        for z in range(job.k[0]):
+        for z in range(job.p.kernel[0]):
             for i in range(n):
                 deep[i] = runs[i]
-                deep[i].z = source(runs[i].z - job.p[0] + z, job.size[0], job.mode)
-            for c in range(job.C):
-                transform_input(T, high, job, u + (p * K + c * job.k[0] + z) * NR, us, x + c * job.xc, deep, n,
+                deep[i].z = source(runs[i].z - job.p.before[0] + z, job.p.size[0], job.p.mode)
+            for c in range(job.p.C):
+                transform_input(T, high, job, u + (p * K + c * job.p.kernel[0] + z) * NR, us, x + c * job.xc, deep, n,
                                 vectors, lanes, line)
     products(job, m, ms, u, us, panels, last - first - (panels - 1) * NR <= VL, T * high,
-             <const real *>job.w + g * T * high * weight_plane(job), t0, t1, tiles, o0, width)
+             <const real *>job.w + g * T * high * job.wino.plane, t0, t1, tiles, o0, width)
     for p in range(panels):
         vectors = 1 if last - first - p * NR <= VL else 2
         n = panel_runs(job, runs, first + p * NR, min(first + (p + 1) * NR, last))
@@ -536,32 +543,50 @@ cdef inline void run_block(const int T, const int high, ConvJob *job, Py_ssize_t
                  bias + o0 if bias != NULL else NULL, width, runs, n, vectors, lanes, line)
 
 
-cdef void run_item(ConvJob *job, Py_ssize_t item, char *workspace) noexcept nogil:
-    if job.k[1] == 3:
-        if job.tile == 6: run_block(6, 6, job, item, workspace)
-        else: run_block(4, 4, job, item, workspace)
-    else:
-        if job.tile == 6: run_block(6, 1, job, item, workspace)
-        else: run_block(4, 1, job, item, workspace)
+cdef void winograd_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    if job.wino.high == 6: run_block(6, 6, job, item, workspace)
+    elif job.wino.high == 4: run_block(4, 4, job, item, workspace)
+    elif job.wino.patch == 6: run_block(6, 1, job, item, workspace)
+    else: run_block(4, 1, job, item, workspace)
 
 
-cdef void run(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef Py_ssize_t item
-    cdef char *space = <char *>job.workspace
-    if job.threads <= 1 or last - first == 1:
-        for item in range(first, last):
-            run_item(job, item, space)
-    else:
-        with parallel(num_threads=job.threads):
-            for item in prange(first, last, schedule="dynamic", chunksize=1):
-                run_item(job, item, space + threadid() * job.workspace_bytes)
+cdef void run_winograd(void *conv_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Team team = Team(job.threads, <char *>job.workspace, job.workspace_bytes, 1)
+    run_items(winograd_item, job, &team, first, last)
 
 
-cdef ConvTable TABLE
-TABLE.lanes = VL
-TABLE.rows = MR
-TABLE.openmp = HAS_OPENMP
-TABLE.run = run
-TABLE.pack = pack_weights
-table = PyCapsule_New(&TABLE, "cconv.winograd", NULL)
+cdef Py_ssize_t winograd_items(void *conv_job) noexcept nogil:
+    """The patches run through the batch."""
+    return (<ConvJob *>conv_job).wino.blocks * (<ConvJob *>conv_job).p.G
+
+
+cdef void lay_out_winograd(void *conv_job) noexcept nogil:
+    """Gathered lanes and a line, past which vectors run; then transformed input and products, each position of which
+    ends with a line of padding."""
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Py_ssize_t positions = job.wino.patch * job.wino.high, panel = job.wino.panels * NR * <Py_ssize_t>sizeof(real)
+    job.slab_at = lines((36 * (NR + VL) + 8 * VL + 4 * NR + 8 * VL + 64) * sizeof(real))
+    job.panels_at = job.slab_at + lines(positions * (panel * job.p.C * job.p.kernel[0] + 64))
+    job.workspace_bytes = job.panels_at + lines(positions * (panel * job.p.O + 64))
+
+
+cdef KernelTable WINOGRAD
+WINOGRAD.name = "winograd"
+WINOGRAD.lanes = VL
+WINOGRAD.tile_rows = MR
+WINOGRAD.run = run_winograd
+WINOGRAD.items = winograd_items
+WINOGRAD.lay_out = lay_out_winograd
+WINOGRAD.packed_size = packed_patches
+WINOGRAD.pack = pack_patches
+WINOGRAD.reduce = NULL
+WINOGRAD.grain = 1.5e6
+WINOGRAD.stint = 1e8
+WINOGRAD.least = 1
+WINOGRAD.evens = True
+WINOGRAD.split_least = 64
+
+tables = {"winograd": PyCapsule_New(&WINOGRAD, "cconv.kernel", NULL)}
 stamp = CCONV_STAMP_STRING.decode()

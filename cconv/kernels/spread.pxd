@@ -5,32 +5,32 @@ from cconv.kernels.tile cimport VL, load, load2, real, set1, store, vec
 
 cdef inline void spread_row(PoolJob *job, real *to, const real *x, Py_ssize_t n, real fill) noexcept nogil:
     """Phase r of the padded row goes to to[r*n:]: to[r*n + j] is padded column j*s + r."""
-    cdef Py_ssize_t r, j, s = job.s[2], L = job.size[2], at, a, b, step = s * job.xs[2]
+    cdef Py_ssize_t r, j, s = job.p.stride[2], L = job.p.size[2], at, a, b, step = s * job.xs[2]
     cdef vec even, odd
     if s == 2 and step == 2:
         # both phases in one sweep; whole pairs of columns inside the row
-        a = min(n, (job.p[2] + 1) // 2)
-        b = max(a, min(n, (L + job.p[2]) // 2 - VL))
+        a = min(n, (job.p.before[2] + 1) // 2)
+        b = max(a, min(n, (L + job.p.before[2]) // 2 - VL))
         for j in range(a):
-            at = 2 * j - job.p[2]
+            at = 2 * j - job.p.before[2]
             to[j] = x[at] if 0 <= at < L else fill
             to[n + j] = x[at + 1] if 0 <= at + 1 < L else fill
         j = a
         while j < b:
-            load2(x + 2 * j - job.p[2], &even, &odd)
+            load2(x + 2 * j - job.p.before[2], &even, &odd)
             store(to + j, even)
             store(to + n + j, odd)
             j += VL
         while j < n:
-            at = 2 * j - job.p[2]
+            at = 2 * j - job.p.before[2]
             to[j] = x[at] if 0 <= at < L else fill
             to[n + j] = x[at + 1] if 0 <= at + 1 < L else fill
             j += 1
         return
     if s == 1 and step == 1:
         # whole vectors: what runs over is overwritten, or slack
-        at = -job.p[2]
-        a = min(n, job.p[2])
+        at = -job.p.before[2]
+        a = min(n, job.p.before[2])
         b = max(a, min(n, L - at))
         j = 0
         while j < a:
@@ -51,7 +51,7 @@ cdef inline void spread_row(PoolJob *job, real *to, const real *x, Py_ssize_t n,
             j += VL
         return
     for r in range(s):
-        at = r - job.p[2]
+        at = r - job.p.before[2]
         a = 0 if at >= 0 else min(n, (-at + s - 1) // s)
         b = max(a, 0 if at >= L else min(n, (L - at + s - 1) // s))
         for j in range(a):
