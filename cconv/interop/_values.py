@@ -27,7 +27,10 @@ def numbers(name: str, parameter: str, value: Any) -> Array:
     except MemoryError:
         raise
     except Exception as error:
-        raise TypeError(f"{name}: {parameter} must be an array of numbers ({error})") from None
+        given = type(value).__name__
+        raise TypeError(
+            f"{name}: {parameter} must be an array of numbers, got {given} ({error})"
+        ) from None
     if a.dtype.kind not in "biufc" or a.dtype.char in "gG":
         raise TypeError(f"{name}: {parameter} must hold numbers, got dtype {a.dtype}")
     return a
