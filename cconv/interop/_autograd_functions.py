@@ -108,7 +108,7 @@ def with_indices(input: Any, base: str, rank: int, options: tuple[Any, ...], wan
     values = primitives.max_pool(input, base, rank, options)
     if not wanted:
         return values
-    _, indices = primitives.call(functional, base, rank)(innermost(input), *options, True)
+    _, indices = primitives.function_of(functional, base, rank)(innermost(input), *options, True)
     return values, indices
 
 

@@ -23,26 +23,26 @@ if TYPE_CHECKING:
 # `options` are the positional parameters after the arrays, `rank` and `named` what else the functions need.
 
 
-def call(module: Any, base: str, rank: int, of: str = "") -> Any:
+def function_of(module: Any, base: str, rank: int, of: str = "") -> Any:
     """The public function of this rank, or its gradient by its input or weight."""
     return getattr(module, f"{base}{rank}d{of}")
 
 
 @primitive
 def conv(x: Any, w: Any, b: Any, base: str, rank: int, options: Any, named: Any) -> Any:
-    return call(functional, base, rank)(x, w, b, *options, **named)
+    return function_of(functional, base, rank)(x, w, b, *options, **named)
 
 
 @primitive
 def conv_input(size: Any, w: Any, g: Any, base: str, rank: int, options: Any, named: Any) -> Any:
     named = {name: value for name, value in named.items() if name != "algorithm"}
-    return call(grad, base, rank, "_input")(size, w, g, *options, **named)
+    return function_of(grad, base, rank, "_input")(size, w, g, *options, **named)
 
 
 @primitive
 def conv_weight(x: Any, size: Any, g: Any, base: str, rank: int, options: Any, named: Any) -> Any:
     named = {name: value for name, value in named.items() if name != "algorithm"}
-    return call(grad, base, rank, "_weight")(x, size, g, *options, **named)
+    return function_of(grad, base, rank, "_weight")(x, size, g, *options, **named)
 
 
 def bias_gradient(g: Any, rank: int) -> Any:
@@ -108,22 +108,26 @@ def linear(function: Callable[..., Any], adjoint: Callable[..., Any]) -> tuple[A
 
 
 avg_pool, _ = linear(
-    lambda x, size, rank, options, named: call(functional, "avg_pool", rank)(x, *options, **named),
-    lambda g, size, rank, options, named: call(grad, "avg_pool", rank, "_input")(
+    lambda x, size, rank, options, named: function_of(functional, "avg_pool", rank)(
+        x, *options, **named
+    ),
+    lambda g, size, rank, options, named: function_of(grad, "avg_pool", rank, "_input")(
         size, g, *options, **named
     ),
 )
 adaptive_avg_pool, _ = linear(
-    lambda x, size, rank, out: call(functional, "adaptive_avg_pool", rank)(x, out),
-    lambda g, size, rank, out: call(grad, "adaptive_avg_pool", rank, "_input")(size, g, out),
+    lambda x, size, rank, out: function_of(functional, "adaptive_avg_pool", rank)(x, out),
+    lambda g, size, rank, out: function_of(grad, "adaptive_avg_pool", rank, "_input")(size, g, out),
 )
 unfolded, folded = linear(
     lambda x, size, options: functional.unfold(x, *options),
     lambda g, size, options: functional.fold(g, size, *options),
 )
 unpool, _ = linear(
-    lambda x, indices, rank, options: call(functional, "max_unpool", rank)(x, indices, *options),
-    lambda g, indices, rank, options: call(grad, "max_unpool", rank, "_input")(
+    lambda x, indices, rank, options: function_of(functional, "max_unpool", rank)(
+        x, indices, *options
+    ),
+    lambda g, indices, rank, options: function_of(grad, "max_unpool", rank, "_input")(
         indices, g, *options
     ),
 )
@@ -134,18 +138,18 @@ unpool, _ = linear(
 
 @primitive
 def max_pool(x: Any, base: str, rank: int, options: Any) -> Any:
-    return call(functional, base, rank)(x, *options)
+    return function_of(functional, base, rank)(x, *options)
 
 
 @primitive
 def max_input(g: Any, x: Any, base: str, rank: int, options: Any) -> Any:
-    return call(grad, base, rank, "_input")(x, g, *options)
+    return function_of(grad, base, rank, "_input")(x, g, *options)
 
 
 @primitive
 def max_values(v: Any, x: Any, base: str, rank: int, options: Any) -> Any:
     """v where x has the maxima of the windows: the adjoint of `max_input`, 0 for a window without a tap."""
-    _, indices = call(functional, base, rank)(x, *options, return_indices=True)
+    _, indices = function_of(functional, base, rank)(x, *options, return_indices=True)
     planes = v.reshape(*v.shape[:-rank], -1)
     flat = indices.reshape(*v.shape[:-rank], -1)
     found = np.take_along_axis(planes, np.maximum(flat, 0), -1)

@@ -21,7 +21,7 @@ from ._dask_pieces import (
     pool_pieces,
     transposed_pieces,
 )
-from ._dask_tasks import Adaptive, Conv, Pool
+from ._dask_tasks import AdaptiveTask, ConvTask, PoolTask
 from ._values import Two, integers, is_sequence, ndarray, pairs, stand_in
 
 OPTIONS = {  # the parameters after the arrays, in the functions' order
@@ -51,7 +51,7 @@ def shape_only(name: str, parameter: str, value: Any) -> Any:
     return stand_in(value.shape, value.dtype)
 
 
-def lazy(value: Any) -> Any:
+def lazy_array(value: Any) -> Any:
     """A Dask array; anything else becomes one of one chunk."""
     return value if isinstance(value, da.Array) else da.from_array(ndarray(value), chunks=-1)
 
@@ -68,14 +68,16 @@ def conv_padding(
     return pairs(padding, len(kernel))
 
 
-def convolution(name: str, input: Any, weight: Any, bias: Any, options: tuple[Any, ...]) -> Any:
+def lazy_convolution(
+    name: str, input: Any, weight: Any, bias: Any, options: tuple[Any, ...]
+) -> Any:
     base, rank = name[:-2], int(name[-2])
     params = dict(zip(OPTIONS[base], options, strict=True))
     given = {"input": input, "weight": weight} | ({} if bias is None else {"bias": bias})
     whole = functional.explain(
         name, **{p: shape_only(name, p, a) for p, a in given.items()}, **params
     )
-    x, *others = (lazy(a) for a in given.values())
+    x, *others = (lazy_array(a) for a in given.values())
     out, kernel = whole["out_shape"], others[0].shape[2:]
     stride, dilation = (integers(params[p], rank) for p in ("stride", "dilation"))
     before = [b for b, _ in conv_padding(params["padding"], kernel, dilation)]
@@ -87,7 +89,7 @@ def convolution(name: str, input: Any, weight: Any, bias: Any, options: tuple[An
             axes.append(transposed_pieces(*sizes))
         else:
             axes.append(conv_pieces(*sizes, params["padding_mode"]))
-    compute = Conv(
+    compute = ConvTask(
         function=getattr(functional, name),
         stride=stride,
         dilation=dilation,
@@ -101,11 +103,11 @@ def convolution(name: str, input: Any, weight: Any, bias: Any, options: tuple[An
     return y
 
 
-def pool(name: str, input: Any, options: tuple[Any, ...]) -> Any:
+def lazy_pool(name: str, input: Any, options: tuple[Any, ...]) -> Any:
     rank = int(name[-2])
     params = dict(zip(OPTIONS[name[:-2]], options, strict=True))
     whole = functional.explain(name, shape_only(name, "input", input), **params)
-    x, out = lazy(input), whole["out_shape"]
+    x, out = lazy_array(input), whole["out_shape"]
     default = params["stride"] is None or (
         is_sequence(params["stride"]) and not len(params["stride"])
     )
@@ -120,23 +122,23 @@ def pool(name: str, input: Any, options: tuple[Any, ...]) -> Any:
         for i in range(-rank, 0)
     ]
     indexed = params.get("return_indices", False)
-    compute = Pool(getattr(functional, name), params, tuple(x.shape[-rank:]), indexed)
+    compute = PoolTask(getattr(functional, name), params, tuple(x.shape[-rank:]), indexed)
     dtype = np.dtype(whole["dtype"])
     result = build(name, x, None, axes, compute, (), (dtype, INT64) if indexed else (dtype,))
     return result if indexed else result[0]
 
 
-def adaptive(name: str, input: Any, output_size: Any, return_indices: bool = False) -> Any:
+def lazy_adaptive(name: str, input: Any, output_size: Any, return_indices: bool = False) -> Any:
     rank, maximum = int(name[-2]), "max" in name
     params: dict[str, Any] = {"return_indices": return_indices} if maximum else {}
     whole = functional.explain(name, shape_only(name, "input", input), output_size, **params)
-    x, out = lazy(input), whole["out_shape"][-rank:]
+    x, out = lazy_array(input), whole["out_shape"][-rank:]
     space, indexed = x.shape[-rank:], bool(return_indices)
     dtype, inner = (np.dtype(whole[key]) for key in ("dtype", "computed_in"))
     if maximum or inner.itemsize < 8:  # a block's own pool computes in no less
         inner = dtype
     axes = [adaptive_pieces(L, c, o) for L, c, o in zip(space, x.chunks[-rank:], out, strict=True)]
     function = getattr(functional, f"{'max' if maximum else 'avg'}_pool{rank}d")
-    compute = Adaptive(function, tuple(space), indexed, inner, dtype)
+    compute = AdaptiveTask(function, tuple(space), indexed, inner, dtype)
     result = build(name, x, None, axes, compute, (), (dtype, INT64) if indexed else (dtype,))
     return result if indexed else result[0]

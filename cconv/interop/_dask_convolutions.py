@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._dask_calls import convolution
+from ._dask_calls import lazy_convolution
 
 if TYPE_CHECKING:
     from ..functional import Pads, Size
@@ -50,7 +50,7 @@ def conv2d(
     ((1,), (1,), (2, 2, 1), (4, 2))
     """
     options = (stride, padding, dilation, groups, padding_mode, algorithm)
-    return convolution("conv2d", input, weight, bias, options)
+    return lazy_convolution("conv2d", input, weight, bias, options)
 
 
 def conv1d(
@@ -66,7 +66,7 @@ def conv1d(
     algorithm: str = "direct",
 ) -> Any:
     options = (stride, padding, dilation, groups, padding_mode, algorithm)
-    return convolution("conv1d", input, weight, bias, options)
+    return lazy_convolution("conv1d", input, weight, bias, options)
 
 
 def conv3d(
@@ -82,7 +82,7 @@ def conv3d(
     algorithm: str = "direct",
 ) -> Any:
     options = (stride, padding, dilation, groups, padding_mode, algorithm)
-    return convolution("conv3d", input, weight, bias, options)
+    return lazy_convolution("conv3d", input, weight, bias, options)
 
 
 def conv_transpose2d(
@@ -125,7 +125,7 @@ def conv_transpose2d(
     np.float64(64.0)
     """
     options = (stride, padding, output_padding, groups, dilation, algorithm)
-    return convolution("conv_transpose2d", input, weight, bias, options)
+    return lazy_convolution("conv_transpose2d", input, weight, bias, options)
 
 
 def conv_transpose1d(
@@ -141,7 +141,7 @@ def conv_transpose1d(
     algorithm: str = "direct",
 ) -> Any:
     options = (stride, padding, output_padding, groups, dilation, algorithm)
-    return convolution("conv_transpose1d", input, weight, bias, options)
+    return lazy_convolution("conv_transpose1d", input, weight, bias, options)
 
 
 def conv_transpose3d(
@@ -157,4 +157,4 @@ def conv_transpose3d(
     algorithm: str = "direct",
 ) -> Any:
     options = (stride, padding, output_padding, groups, dilation, algorithm)
-    return convolution("conv_transpose3d", input, weight, bias, options)
+    return lazy_convolution("conv_transpose3d", input, weight, bias, options)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
-from ._dask_calls import adaptive, pool
+from ._dask_calls import lazy_adaptive, lazy_pool
 
 if TYPE_CHECKING:
     from ..functional import Pads, Size, Sizes
@@ -46,7 +46,7 @@ def max_pool2d(
             [13, 15]]])
     """
     options = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-    return pool("max_pool2d", input, options)
+    return lazy_pool("max_pool2d", input, options)
 
 
 def max_pool1d(
@@ -59,7 +59,7 @@ def max_pool1d(
     return_indices: bool = False,
 ) -> Any:
     options = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-    return pool("max_pool1d", input, options)
+    return lazy_pool("max_pool1d", input, options)
 
 
 def max_pool3d(
@@ -72,7 +72,7 @@ def max_pool3d(
     return_indices: bool = False,
 ) -> Any:
     options = (kernel_size, stride, padding, dilation, ceil_mode, return_indices)
-    return pool("max_pool3d", input, options)
+    return lazy_pool("max_pool3d", input, options)
 
 
 def avg_pool2d(
@@ -115,7 +115,7 @@ def avg_pool2d(
     options = (
         kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation
     )  # fmt: skip
-    return pool("avg_pool2d", input, options)
+    return lazy_pool("avg_pool2d", input, options)
 
 
 def avg_pool1d(
@@ -132,7 +132,7 @@ def avg_pool1d(
     options = (
         kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation
     )  # fmt: skip
-    return pool("avg_pool1d", input, options)
+    return lazy_pool("avg_pool1d", input, options)
 
 
 def avg_pool3d(
@@ -149,7 +149,7 @@ def avg_pool3d(
     options = (
         kernel_size, stride, padding, ceil_mode, count_include_pad, divisor_override, dilation
     )  # fmt: skip
-    return pool("avg_pool3d", input, options)
+    return lazy_pool("avg_pool3d", input, options)
 
 
 def lp_pool2d(
@@ -189,7 +189,7 @@ def lp_pool2d(
             [2., 2.]]])
     """
     options = (norm_type, kernel_size, stride, ceil_mode, padding, dilation)
-    return pool("lp_pool2d", input, options)
+    return lazy_pool("lp_pool2d", input, options)
 
 
 def lp_pool1d(
@@ -203,7 +203,7 @@ def lp_pool1d(
     dilation: Size = 1,
 ) -> Any:
     options = (norm_type, kernel_size, stride, ceil_mode, padding, dilation)
-    return pool("lp_pool1d", input, options)
+    return lazy_pool("lp_pool1d", input, options)
 
 
 def lp_pool3d(
@@ -217,7 +217,7 @@ def lp_pool3d(
     dilation: Size = 1,
 ) -> Any:
     options = (norm_type, kernel_size, stride, ceil_mode, padding, dilation)
-    return pool("lp_pool3d", input, options)
+    return lazy_pool("lp_pool3d", input, options)
 
 
 def adaptive_avg_pool2d(input: Any, output_size: Sizes) -> Any:
@@ -247,15 +247,15 @@ def adaptive_avg_pool2d(input: Any, output_size: Sizes) -> Any:
     array([[[ 6.,  8.],
             [16., 18.]]])
     """
-    return adaptive("adaptive_avg_pool2d", input, output_size)
+    return lazy_adaptive("adaptive_avg_pool2d", input, output_size)
 
 
 def adaptive_avg_pool1d(input: Any, output_size: Sizes) -> Any:
-    return adaptive("adaptive_avg_pool1d", input, output_size)
+    return lazy_adaptive("adaptive_avg_pool1d", input, output_size)
 
 
 def adaptive_avg_pool3d(input: Any, output_size: Sizes) -> Any:
-    return adaptive("adaptive_avg_pool3d", input, output_size)
+    return lazy_adaptive("adaptive_avg_pool3d", input, output_size)
 
 
 def adaptive_max_pool2d(
@@ -289,7 +289,7 @@ def adaptive_max_pool2d(
     array([[[12., 14.],
             [22., 24.]]])
     """
-    return adaptive("adaptive_max_pool2d", input, output_size, return_indices)
+    return lazy_adaptive("adaptive_max_pool2d", input, output_size, return_indices)
 
 
 def adaptive_max_pool1d(
@@ -297,7 +297,7 @@ def adaptive_max_pool1d(
     output_size: Sizes,
     return_indices: bool = False,
 ) -> Any:
-    return adaptive("adaptive_max_pool1d", input, output_size, return_indices)
+    return lazy_adaptive("adaptive_max_pool1d", input, output_size, return_indices)
 
 
 def adaptive_max_pool3d(
@@ -305,4 +305,4 @@ def adaptive_max_pool3d(
     output_size: Sizes,
     return_indices: bool = False,
 ) -> Any:
-    return adaptive("adaptive_max_pool3d", input, output_size, return_indices)
+    return lazy_adaptive("adaptive_max_pool3d", input, output_size, return_indices)

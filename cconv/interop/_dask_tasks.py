@@ -58,7 +58,7 @@ def pads(pieces: tuple[Piece, ...]) -> tuple[Range, ...]:
 
 
 @dataclass(frozen=True)
-class Conv:
+class ConvTask:
     """A convolution of one block."""
 
     function: Callable[..., Array]
@@ -83,7 +83,7 @@ class Conv:
 
 
 @dataclass(frozen=True)
-class Pool:
+class PoolTask:
     """A pool of one block; with `indexed` also positions in the plane of `size`."""
 
     function: Callable[..., Any]
@@ -107,7 +107,7 @@ def in_plane(index: Array, axes: list[Array], size: tuple[int, ...]) -> Array:
 
 
 @dataclass(frozen=True)
-class Adaptive:
+class AdaptiveTask:
     """An adaptive pool of one block: an ordinary one for each size of window, on the windows side by side."""
 
     function: Callable[..., Any]
