@@ -21,7 +21,7 @@ try:
     from ._autograd_functions import fold, unfold
 except ImportError as error:
     raise ImportError(
-        "cconv.interop.autograd needs the autograd package: pip install cconv[autograd]",
+        f"cconv.interop.autograd needs the autograd package ({error}): pip install cconv[autograd]",
         name="autograd",
     ) from error
 
