@@ -28,6 +28,7 @@ from ._version import __version__, check_stamp
 check_stamp(_cpu)  # before anything is built upon the compiled modules
 
 from . import functional, grad, layers  # noqa: E402
+from ._limits import thread_limit  # noqa: E402
 from ._prepack import Explanation, Prepacked  # noqa: E402
 from ._run import get_num_threads, set_num_threads, show_config  # noqa: E402
 from .functional import *  # noqa: E402, F403
@@ -63,5 +64,6 @@ __all__ = [
     "grad",
     "set_num_threads",
     "show_config",
+    "thread_limit",
 ]
 __all__ += functional.__all__ + layers.__all__

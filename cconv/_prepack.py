@@ -162,13 +162,28 @@ def explain_pool(name, rank, values) -> Explanation:
     _args.spatial(name, x, rank)
     result = Explanation(function=name, algorithm="direct")
     maximum = "max" in name
-    inner = _calls.pool_dtype(x.dtype) if maximum else _calls.float_dtypes(x.dtype)[1]
+    dtype = np.dtype(np.uint8) if x.dtype.kind == "b" else x.dtype.newbyteorder("=")
     if name.startswith("adaptive"):
-        geometry = _args.output_size(name, values["output_size"], x.shape[-rank:], rank)
+        space = x.shape[-rank:]
+        geometry = _args.output_size(name, values["output_size"], space, rank)
+        taps = [-(-L // max(1, o)) for L, o in zip(space, geometry, strict=True)]
+        windows = taps, taps
     else:
         geometry = _args.pool_geometry(
             name, rank, *(values[k] for k in ("kernel_size", "stride", "padding", "dilation"))
         )
+        windows = geometry[:2]
+    if maximum:
+        inner = _calls.pool_dtype(dtype)
+    else:
+        dtype, inner = _calls.float_dtypes(x.dtype, *windows)
+    for flag in ("ceil_mode", "count_include_pad", "return_indices"):
+        if flag in values:
+            _args.flag(name, flag, values[flag])
+    if "divisor_override" in values:
+        _args.divisor(name, values["divisor_override"])
+    if "norm_type" in values:
+        _args.norm(name, values["norm_type"])
     modes = (bool(values.get("ceil_mode")), bool(values.get("count_include_pad", True)))
     indexed = bool(values.get("return_indices"))
     op = 0 if maximum else 2
@@ -178,7 +193,7 @@ def explain_pool(name, rank, values) -> Explanation:
         reason=plan.plan.reason,
         workspace=plan.plan.workspace,
         isa=_run.isa,
-        dtype=str(x.dtype),
+        dtype=str(dtype),
         computed_in=str(inner),
         out_shape=plan.out_shape,
     )
