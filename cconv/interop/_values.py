@@ -31,9 +31,14 @@ def numbers(name: str, parameter: str, value: Any) -> Array:
         raise TypeError(
             f"{name}: {parameter} must be an array of numbers, got {given} ({error})"
         ) from None
-    if a.dtype.kind not in "biufc" or a.dtype.char in "gG":
+    if not is_bfloat16(a.dtype) and (a.dtype.kind not in "biufc" or a.dtype.char in "gG"):
         raise TypeError(f"{name}: {parameter} must hold numbers, got dtype {a.dtype}")
     return a
+
+
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """ml_dtypes.bfloat16, whether that package is loaded or not."""
+    return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
 def ndarray(value: Any) -> Array:
