@@ -1,0 +1,12 @@
+from enum import IntFlag
+
+class PadMode(IntFlag):
+    PAD_ZEROS = 0
+    PAD_REFLECT = 1
+    PAD_REPLICATE = 2
+    PAD_CIRCULAR = 3
+
+class PoolOp(IntFlag):
+    POOL_MAX = 0
+    POOL_SUM = 1
+    POOL_AVERAGE = 2
