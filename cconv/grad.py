@@ -13,16 +13,17 @@ number of threads. `weight`, `input` and `grad_output` of a convolution are take
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
 from ._grads import gradient
+from .functional import typed_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-    from .functional import Array, Pads, Size, Sizes
+    from ._typing import Array, Padding, PaddingMode, Pads, Real, Size, Sizes, Untyped
 
 _conv1d_input: Callable[..., Array] = gradient("conv1d_input")
 _conv2d_input: Callable[..., Array] = gradient("conv2d_input")
@@ -101,16 +102,30 @@ __all__ = [
 ]
 
 
+# fmt: off
+@overload
+def conv2d_input(
+    input_size: Sequence[int], weight: NDArray[Real], grad_output: NDArray[Real], stride: Size = 1,
+    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+    out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def conv2d_input(
+    input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size = 1,
+    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+    out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def conv2d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     """
@@ -155,16 +170,17 @@ def conv2d_input(
     )
 
 
+@typed_as(conv2d_input)
 def conv1d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     return _conv1d_input(
@@ -172,16 +188,17 @@ def conv1d_input(
     )
 
 
+@typed_as(conv2d_input)
 def conv3d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     return _conv3d_input(
@@ -189,16 +206,30 @@ def conv3d_input(
     )
 
 
+# fmt: off
+@overload
+def conv2d_weight(
+    input: NDArray[Real], weight_size: Sequence[int], grad_output: NDArray[Real], stride: Size = 1,
+    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+    out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def conv2d_weight(
+    input: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size = 1,
+    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+    out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def conv2d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     """
@@ -241,16 +272,17 @@ def conv2d_weight(
     )
 
 
+@typed_as(conv2d_weight)
 def conv1d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     return _conv1d_weight(
@@ -258,16 +290,17 @@ def conv1d_weight(
     )
 
 
+@typed_as(conv2d_weight)
 def conv3d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     return _conv3d_weight(
@@ -275,6 +308,14 @@ def conv3d_weight(
     )
 
 
+# fmt: off
+@overload
+def conv2d_bias(
+    grad_output: NDArray[Real], *, out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def conv2d_bias(grad_output: ArrayLike, *, out: NDArray[Untyped] | None = None) -> Array: ...
+# fmt: on
 def conv2d_bias(
     grad_output: ArrayLike,
     *,
@@ -309,6 +350,7 @@ def conv2d_bias(
     return _conv2d_bias(grad_output, out)
 
 
+@typed_as(conv2d_bias)
 def conv1d_bias(
     grad_output: ArrayLike,
     *,
@@ -317,6 +359,7 @@ def conv1d_bias(
     return _conv1d_bias(grad_output, out)
 
 
+@typed_as(conv2d_bias)
 def conv3d_bias(
     grad_output: ArrayLike,
     *,
@@ -325,6 +368,19 @@ def conv3d_bias(
     return _conv3d_bias(grad_output, out)
 
 
+# fmt: off
+@overload
+def conv_transpose2d_input(
+    input_size: Sequence[int], weight: NDArray[Real], grad_output: NDArray[Real], stride: Size = 1,
+    padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+    out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def conv_transpose2d_input(
+    input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size = 1, padding: Pads = 0,
+    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def conv_transpose2d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
@@ -375,6 +431,7 @@ def conv_transpose2d_input(
     )
 
 
+@typed_as(conv_transpose2d_input)
 def conv_transpose1d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
@@ -392,6 +449,7 @@ def conv_transpose1d_input(
     )
 
 
+@typed_as(conv_transpose2d_input)
 def conv_transpose3d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
@@ -409,6 +467,19 @@ def conv_transpose3d_input(
     )
 
 
+# fmt: off
+@overload
+def conv_transpose2d_weight(
+    input: NDArray[Real], weight_size: Sequence[int], grad_output: NDArray[Real], stride: Size = 1,
+    padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+    out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def conv_transpose2d_weight(
+    input: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size = 1, padding: Pads = 0,
+    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def conv_transpose2d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
@@ -461,6 +532,7 @@ def conv_transpose2d_weight(
     )
 
 
+@typed_as(conv_transpose2d_weight)
 def conv_transpose1d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
@@ -478,6 +550,7 @@ def conv_transpose1d_weight(
     )
 
 
+@typed_as(conv_transpose2d_weight)
 def conv_transpose3d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
@@ -495,6 +568,7 @@ def conv_transpose3d_weight(
     )
 
 
+@typed_as(conv2d_bias)
 def conv_transpose2d_bias(
     grad_output: ArrayLike,
     *,
@@ -529,6 +603,7 @@ def conv_transpose2d_bias(
     return _conv_transpose2d_bias(grad_output, out)
 
 
+@typed_as(conv2d_bias)
 def conv_transpose1d_bias(
     grad_output: ArrayLike,
     *,
@@ -537,6 +612,7 @@ def conv_transpose1d_bias(
     return _conv_transpose1d_bias(grad_output, out)
 
 
+@typed_as(conv2d_bias)
 def conv_transpose3d_bias(
     grad_output: ArrayLike,
     *,
@@ -545,6 +621,18 @@ def conv_transpose3d_bias(
     return _conv_transpose3d_bias(grad_output, out)
 
 
+# fmt: off
+@overload
+def max_pool2d_input(
+    input: NDArray[Real], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+    padding: Pads = 0, dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def max_pool2d_input(
+    input: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+    dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def max_pool2d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -596,6 +684,7 @@ def max_pool2d_input(
     )
 
 
+@typed_as(max_pool2d_input)
 def max_pool1d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -612,6 +701,7 @@ def max_pool1d_input(
     )
 
 
+@typed_as(max_pool2d_input)
 def max_pool3d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -628,6 +718,20 @@ def max_pool3d_input(
     )
 
 
+# fmt: off
+@overload
+def avg_pool2d_input(
+    input_size: Sequence[int], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+    padding: Pads = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+    divisor_override: int | None = None, *, dilation: Size = 1, out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def avg_pool2d_input(
+    input_size: Sequence[int], grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None,
+    padding: Pads = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+    divisor_override: int | None = None, *, dilation: Size = 1, out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def avg_pool2d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -686,6 +790,7 @@ def avg_pool2d_input(
     )
 
 
+@typed_as(avg_pool2d_input)
 def avg_pool1d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -713,6 +818,7 @@ def avg_pool1d_input(
     )
 
 
+@typed_as(avg_pool2d_input)
 def avg_pool3d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -740,6 +846,19 @@ def avg_pool3d_input(
     )
 
 
+# fmt: off
+@overload
+def lp_pool2d_input(
+    input: NDArray[Real], grad_output: NDArray[Real], norm_type: float, kernel_size: Size,
+    stride: Size | None = None, ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1,
+    out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def lp_pool2d_input(
+    input: ArrayLike, grad_output: ArrayLike, norm_type: float, kernel_size: Size, stride: Size | None = None,
+    ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def lp_pool2d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -786,6 +905,7 @@ def lp_pool2d_input(
     )
 
 
+@typed_as(lp_pool2d_input)
 def lp_pool1d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -803,6 +923,7 @@ def lp_pool1d_input(
     )
 
 
+@typed_as(lp_pool2d_input)
 def lp_pool3d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -820,6 +941,18 @@ def lp_pool3d_input(
     )
 
 
+# fmt: off
+@overload
+def adaptive_avg_pool2d_input(
+    input_size: Sequence[int], grad_output: NDArray[Real], output_size: Sizes = None, *,
+    out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def adaptive_avg_pool2d_input(
+    input_size: Sequence[int], grad_output: ArrayLike, output_size: Sizes = None, *,
+    out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def adaptive_avg_pool2d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -860,6 +993,7 @@ def adaptive_avg_pool2d_input(
     return _adaptive_avg_pool2d_input(input_size, grad_output, output_size, out)
 
 
+@typed_as(adaptive_avg_pool2d_input)
 def adaptive_avg_pool1d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -870,6 +1004,7 @@ def adaptive_avg_pool1d_input(
     return _adaptive_avg_pool1d_input(input_size, grad_output, output_size, out)
 
 
+@typed_as(adaptive_avg_pool2d_input)
 def adaptive_avg_pool3d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -880,6 +1015,17 @@ def adaptive_avg_pool3d_input(
     return _adaptive_avg_pool3d_input(input_size, grad_output, output_size, out)
 
 
+# fmt: off
+@overload
+def adaptive_max_pool2d_input(
+    input: NDArray[Real], grad_output: NDArray[Real], output_size: Sizes = None, *,
+    out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def adaptive_max_pool2d_input(
+    input: ArrayLike, grad_output: ArrayLike, output_size: Sizes = None, *, out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def adaptive_max_pool2d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -920,6 +1066,7 @@ def adaptive_max_pool2d_input(
     return _adaptive_max_pool2d_input(input, grad_output, output_size, out)
 
 
+@typed_as(adaptive_max_pool2d_input)
 def adaptive_max_pool1d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -930,6 +1077,7 @@ def adaptive_max_pool1d_input(
     return _adaptive_max_pool1d_input(input, grad_output, output_size, out)
 
 
+@typed_as(adaptive_max_pool2d_input)
 def adaptive_max_pool3d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -940,6 +1088,18 @@ def adaptive_max_pool3d_input(
     return _adaptive_max_pool3d_input(input, grad_output, output_size, out)
 
 
+# fmt: off
+@overload
+def max_unpool2d_input(
+    indices: ArrayLike, grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+    padding: Pads = 0, output_size: Sequence[int] | None = None, *, out: NDArray[Real] | None = None,
+) -> NDArray[Real]: ...
+@overload
+def max_unpool2d_input(
+    indices: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None,
+    padding: Pads = 0, output_size: Sequence[int] | None = None, *, out: NDArray[Untyped] | None = None,
+) -> Array: ...
+# fmt: on
 def max_unpool2d_input(
     indices: ArrayLike,
     grad_output: ArrayLike,
@@ -985,6 +1145,7 @@ def max_unpool2d_input(
     return _max_unpool2d_input(indices, grad_output, kernel_size, stride, padding, output_size, out)
 
 
+@typed_as(max_unpool2d_input)
 def max_unpool1d_input(
     indices: ArrayLike,
     grad_output: ArrayLike,
@@ -998,6 +1159,7 @@ def max_unpool1d_input(
     return _max_unpool1d_input(indices, grad_output, kernel_size, stride, padding, output_size, out)
 
 
+@typed_as(max_unpool2d_input)
 def max_unpool3d_input(
     indices: ArrayLike,
     grad_output: ArrayLike,

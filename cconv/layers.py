@@ -23,10 +23,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from numpy.typing import ArrayLike, DTypeLike
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._prepack import Prepacked
-    from .functional import Array, Pads, Size, Sizes
+    from ._typing import (
+        Array,
+        Padding,
+        PaddingMode,
+        Pads,
+        Real,
+        Scalar,
+        Size,
+        Sizes,
+        Untyped,
+        Whole,
+    )
 
 
 __all__ = [
@@ -154,12 +165,13 @@ class _Conv(Layer):
     _names = ("weight", "bias")
     _base: str
     weight: Array
-    bias: Array | None
-    weight_grad: Array | None = None
-    bias_grad: Array | None = None
+    # None without a bias, or before a backward call; "Any" lets those who know that it is an array go without a check.
+    bias: Array | Any
+    weight_grad: Array | Any = None
+    bias_grad: Array | Any = None
     stride: Size
-    padding: Pads | str
-    padding_mode: str
+    padding: Padding
+    padding_mode: PaddingMode
 
     @overload
     def backward(
@@ -264,11 +276,11 @@ class _ConvNd(_Conv):
         out_channels: int,
         kernel_size: Size,
         stride: Size = 1,
-        padding: Pads | str = 0,
+        padding: Padding = 0,
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: PaddingMode = "zeros",
         *,
         dtype: DTypeLike | None = None,
         rng: int | np.random.Generator | None = None,
@@ -280,6 +292,10 @@ class _ConvNd(_Conv):
             type(self).__name__, self.rank, stride, padding, dilation, padding_mode, False, 0, self.weight
         )  # fmt: skip
 
+    @overload
+    def forward(self, input: ArrayLike, *, out: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    @overload
+    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array: ...
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         options = (self.stride, self.padding, self.dilation, self.groups)
         named = {"padding_mode": self.padding_mode}
@@ -288,6 +304,9 @@ class _ConvNd(_Conv):
             input, self.weight, self.bias, *options, **named, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -341,7 +360,7 @@ class _ConvTransposeNd(_Conv):
         groups: int = 1,
         bias: bool = True,
         dilation: Size = 1,
-        padding_mode: str = "zeros",
+        padding_mode: Literal["zeros"] = "zeros",
         *,
         dtype: DTypeLike | None = None,
         rng: int | np.random.Generator | None = None,
@@ -354,6 +373,16 @@ class _ConvTransposeNd(_Conv):
             self.weight,
         )  # fmt: skip
 
+    # fmt: off
+    @overload
+    def forward(
+        self, input: ArrayLike, output_size: Sequence[int] | None = None, *, out: NDArray[Scalar]
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def forward(
+        self, input: ArrayLike, output_size: Sequence[int] | None = None, *, out: Array | None = None
+    ) -> Array: ...
+    # fmt: on
     def forward(
         self,
         input: ArrayLike,
@@ -380,6 +409,9 @@ class _ConvTransposeNd(_Conv):
             input, self.weight, self.bias, *options, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -458,6 +490,9 @@ class _MaxPoolNd(_Window):
             out=out,
         )
 
+    if TYPE_CHECKING:
+        __call__ = forward
+
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
         result: Array = self._gradient("max_pool")(self._last(), grad_output, *window)
@@ -493,6 +528,16 @@ class _AvgPoolNd(_Window):
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
         self.dilation = dilation
 
+    @overload
+    def forward(
+        self: Layer, input: NDArray[Real], *, out: NDArray[Real] | None = None
+    ) -> NDArray[Real]: ...
+    @overload
+    def forward(
+        self: Layer, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def forward(self: Layer, input: ArrayLike, *, out: NDArray[Untyped] | None = None) -> Array: ...
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         result: Array = self._function("avg_pool")(
             input,
@@ -507,6 +552,9 @@ class _AvgPoolNd(_Window):
         )
         self._saved = np.shape(input)
         return result
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("avg_pool")(
@@ -548,12 +596,16 @@ class _LPPoolNd(_Window):
         self._window(kernel_size, stride)
         self.ceil_mode = ceil_mode
 
+    @functional.typed_as(_AvgPoolNd.forward)
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         self._saved = input
         result: Array = self._function("lp_pool")(
             input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
@@ -577,10 +629,14 @@ class _AdaptiveNd(Layer):
         _args.output_size(type(self).__name__, output_size, (1,) * self.rank, self.rank)
         self.output_size = output_size
 
+    @functional.typed_as(_AvgPoolNd.forward)
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         result: Array = self._function("adaptive_avg_pool")(input, self.output_size, out=out)
         self._saved = np.shape(input)
         return result
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_avg_pool")(
@@ -604,6 +660,9 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         return self._function("adaptive_max_pool")(
             input, self.output_size, self.return_indices, out=out
         )
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_max_pool")(
@@ -632,6 +691,14 @@ class _MaxUnpoolNd(_Window):
         self.kernel_size, self.padding = _shown(kernel_size, self.rank), padding
         self.stride, self.padding = _shown(self.stride, self.rank), _shown(padding, self.rank)
 
+    @overload
+    def forward(
+        self, input: NDArray[Scalar], indices: ArrayLike, output_size: Sequence[int] | None = None
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def forward(
+        self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
+    ) -> Array: ...
     def forward(
         self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
     ) -> Array:
@@ -640,6 +707,9 @@ class _MaxUnpoolNd(_Window):
             input, indices, self.kernel_size, self.stride, self.padding, output_size
         )
         return result
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def backward(self, grad_output: ArrayLike) -> Array:
         indices, output_size = self._last()
@@ -669,12 +739,19 @@ class Unfold(Layer):
         self.kernel_size, self.dilation = kernel_size, dilation
         self.padding, self.stride = padding, stride
 
+    @overload
+    def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    @overload
+    def forward(self, input: ArrayLike) -> Array: ...
     def forward(self, input: ArrayLike) -> Array:
         columns = functional.unfold(
             input, self.kernel_size, self.dilation, self.padding, self.stride
         )
         self._saved = np.shape(input)[columns.ndim - 1 :]
         return columns
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.fold(
@@ -712,10 +789,17 @@ class Fold(Unfold):
         _args.fold_geometry("Fold", kernel_size, dilation, padding, stride, output_size)
         self.output_size = output_size
 
+    @overload
+    def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
+    @overload
+    def forward(self, input: ArrayLike) -> Array: ...
     def forward(self, input: ArrayLike) -> Array:
         return functional.fold(
             input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride
         )
+
+    if TYPE_CHECKING:
+        __call__ = forward
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.unfold(
