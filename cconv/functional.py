@@ -111,32 +111,53 @@ def typed_as(model: Function) -> Callable[[Callable[..., Any]], Function]:
     return _unchanged
 
 
-# fmt: off
-@overload
-def conv2d(
-    input: NDArray[Number], weight: NDArray[Number], bias: NDArray[Number] | None = None, stride: Size = 1,
-    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-    out: NDArray[Number] | None = None, algorithm: Algorithm = "auto",
-) -> NDArray[Number]: ...
-@overload
-def conv2d(
-    input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Padding = 0,
-    dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-    out: NDArray[Untyped] | None = None, algorithm: Algorithm = "auto",
-) -> Array: ...
-@overload
-def conv2d(  # type: ignore[overload-overlap] # both give `out`
-    input: ArrayLike, weight: NDArray[Number] | Listed, bias: ArrayLike | None = None, stride: Size = 1,
-    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-    out: NDArray[Number], algorithm: Algorithm = "auto",
-) -> NDArray[Number]: ...
-@overload
-def conv2d(
-    input: NDArray[Number] | Listed, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1,
-    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-    out: NDArray[Number], algorithm: Algorithm = "auto",
-) -> NDArray[Number]: ...
-# fmt: on
+def document(
+    namespace: dict[str, Any], names: list[str], changes: dict[str, dict[str, str]]
+) -> None:
+    """The 1-D and 3-D functions are documented as the 2-D ones, with their own axes."""
+    if namespace["__doc__"] is None:
+        return  # python -OO
+    models = [name for name in names if "2d" in name]
+    # all at once, since this is a good part of the time that an import takes
+    texts = "\0".join([namespace[m].__doc__.partition("    Examples\n")[0] for m in models])
+    for rank, words in changes.items():
+        text = texts
+        for old, new in words.items():
+            text = new.join(text.split(old))
+        for model, own in zip(models, text.split("\0"), strict=True):
+            function = namespace[model.replace("2d", rank)]
+            function.__doc__ = f"{own}    See `{model}` for an example.\n    "
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv2d(
+        input: NDArray[Number], weight: NDArray[Number], bias: NDArray[Number] | None = None, stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Number] | None = None, algorithm: Algorithm = "auto",
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv2d(
+        input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Padding = 0,
+        dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Untyped] | None = None, algorithm: Algorithm = "auto",
+    ) -> Array: ...
+    @overload
+    def conv2d(  # type: ignore[overload-overlap] # both give `out`
+        input: ArrayLike, weight: NDArray[Number] | Listed, bias: ArrayLike | None = None, stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Number], algorithm: Algorithm = "auto",
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv2d(
+        input: NDArray[Number] | Listed, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Number], algorithm: Algorithm = "auto",
+    ) -> NDArray[Number]: ...
+    # fmt: on
+
+
 def conv2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -246,32 +267,35 @@ def conv3d(
     )
 
 
-# fmt: off
-@overload
-def conv_transpose2d(
-    input: NDArray[Number], weight: NDArray[Number], bias: NDArray[Number] | None = None, stride: Size = 1,
-    padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
-    out: NDArray[Number] | None = None, algorithm: TransposedAlgorithm = "auto",
-) -> NDArray[Number]: ...
-@overload
-def conv_transpose2d(
-    input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Pads = 0,
-    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
-    algorithm: TransposedAlgorithm = "auto",
-) -> Array: ...
-@overload
-def conv_transpose2d(  # type: ignore[overload-overlap] # both give `out`
-    input: ArrayLike, weight: NDArray[Number] | Listed, bias: ArrayLike | None = None, stride: Size = 1,
-    padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number],
-    algorithm: TransposedAlgorithm = "auto",
-) -> NDArray[Number]: ...
-@overload
-def conv_transpose2d(
-    input: NDArray[Number] | Listed, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1,
-    padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number],
-    algorithm: TransposedAlgorithm = "auto",
-) -> NDArray[Number]: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv_transpose2d(
+        input: NDArray[Number], weight: NDArray[Number], bias: NDArray[Number] | None = None, stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+        out: NDArray[Number] | None = None, algorithm: TransposedAlgorithm = "auto",
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv_transpose2d(
+        input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Pads = 0,
+        output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+        algorithm: TransposedAlgorithm = "auto",
+    ) -> Array: ...
+    @overload
+    def conv_transpose2d(  # type: ignore[overload-overlap] # both give `out`
+        input: ArrayLike, weight: NDArray[Number] | Listed, bias: ArrayLike | None = None, stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number],
+        algorithm: TransposedAlgorithm = "auto",
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv_transpose2d(
+        input: NDArray[Number] | Listed, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number],
+        algorithm: TransposedAlgorithm = "auto",
+    ) -> NDArray[Number]: ...
+    # fmt: on
+
+
 def conv_transpose2d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -372,40 +396,41 @@ def conv_transpose3d(
     )
 
 
-# fmt: off
-@overload
-def max_pool2d(
-    input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
-    dilation: Size = 1, ceil_mode: bool = False, return_indices: Literal[False] = False, *,
-    out: NDArray[Number] | None = None,
-) -> NDArray[Number]: ...
-@overload
-def max_pool2d(
-    input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
-    ceil_mode: bool = False, return_indices: Literal[False] = False, *, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-@overload
-def max_pool2d(
-    input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
-    dilation: Size = 1, ceil_mode: bool = False, *, return_indices: Literal[True],
-    out: NDArray[Number] | None = None,
-) -> tuple[NDArray[Number], Indices]: ...
-@overload
-def max_pool2d(
-    input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
-    ceil_mode: bool = False, *, return_indices: Literal[True], out: NDArray[Untyped] | None = None,
-) -> tuple[Array, Indices]: ...
-@overload
-def max_pool2d(
-    input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
-    ceil_mode: bool = False, *, return_indices: bool, out: Array | None = None,
-) -> Any: ...
-@overload
-def max_pool2d(
-    input: ArrayLike, kernel_size: Size, stride: Size | None, padding: Pads, dilation: Size, ceil_mode: bool,
-    return_indices: bool, *, out: Array | None = None,
-) -> Any: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def max_pool2d(
+        input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, return_indices: Literal[False] = False, *, out: NDArray[Number] | None = None,
+    ) -> NDArray[Number]: ...
+    @overload
+    def max_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, return_indices: Literal[False] = False, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    @overload
+    def max_pool2d(
+        input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: Literal[True], out: NDArray[Number] | None = None,
+    ) -> tuple[NDArray[Number], Indices]: ...
+    @overload
+    def max_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: Literal[True], out: NDArray[Untyped] | None = None,
+    ) -> tuple[Array, Indices]: ...
+    @overload
+    def max_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: bool, out: Array | None = None,
+    ) -> Any: ...
+    @overload
+    def max_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None, padding: Pads, dilation: Size, ceil_mode: bool,
+        return_indices: bool, *, out: Array | None = None,
+    ) -> Any: ...
+    # fmt: on
+
+
 def max_pool2d(
     input: ArrayLike,
     kernel_size: Size,
@@ -498,26 +523,29 @@ def max_pool3d(
     )
 
 
-# fmt: off
-@overload
-def avg_pool2d(
-    input: NDArray[Real], kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
-    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
-    dilation: Size = 1, out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def avg_pool2d(
-    input: NDArray[Whole], kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
-    ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
-    dilation: Size = 1, out: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]: ...
-@overload
-def avg_pool2d(
-    input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, ceil_mode: bool = False,
-    count_include_pad: bool = True, divisor_override: int | None = None, *, dilation: Size = 1,
-    out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def avg_pool2d(
+        input: NDArray[Real], kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
+        dilation: Size = 1, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def avg_pool2d(
+        input: NDArray[Whole], kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
+        dilation: Size = 1, out: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def avg_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True, divisor_override: int | None = None, *, dilation: Size = 1,
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def avg_pool2d(
     input: ArrayLike,
     kernel_size: Size,
@@ -636,23 +664,26 @@ def avg_pool3d(
     )
 
 
-# fmt: off
-@overload
-def lp_pool2d(
-    input: NDArray[Real], norm_type: float, kernel_size: Size, stride: Size | None = None,
-    ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def lp_pool2d(
-    input: NDArray[Whole], norm_type: float, kernel_size: Size, stride: Size | None = None,
-    ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]: ...
-@overload
-def lp_pool2d(
-    input: ArrayLike, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False,
-    *, padding: Pads = 0, dilation: Size = 1, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def lp_pool2d(
+        input: NDArray[Real], norm_type: float, kernel_size: Size, stride: Size | None = None,
+        ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def lp_pool2d(
+        input: NDArray[Whole], norm_type: float, kernel_size: Size, stride: Size | None = None,
+        ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def lp_pool2d(
+        input: ArrayLike, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False, *,
+        padding: Pads = 0, dilation: Size = 1, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def lp_pool2d(
     input: ArrayLike,
     norm_type: float,
@@ -732,20 +763,23 @@ def lp_pool3d(
     return _lp_pool3d(input, norm_type, kernel_size, stride, ceil_mode, padding, dilation, out)
 
 
-# fmt: off
-@overload
-def adaptive_avg_pool2d(
-    input: NDArray[Real], output_size: Sizes, *, out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def adaptive_avg_pool2d(
-    input: NDArray[Whole], output_size: Sizes, *, out: NDArray[np.float64] | None = None,
-) -> NDArray[np.float64]: ...
-@overload
-def adaptive_avg_pool2d(
-    input: ArrayLike, output_size: Sizes, *, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def adaptive_avg_pool2d(
+        input: NDArray[Real], output_size: Sizes, *, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def adaptive_avg_pool2d(
+        input: NDArray[Whole], output_size: Sizes, *, out: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def adaptive_avg_pool2d(
+        input: ArrayLike, output_size: Sizes, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def adaptive_avg_pool2d(input: ArrayLike, output_size: Sizes, *, out: Array | None = None) -> Array:
     """
     2-D average pooling to a given size.
@@ -787,31 +821,34 @@ def adaptive_avg_pool3d(input: ArrayLike, output_size: Sizes, *, out: Array | No
     return _adaptive_avg_pool3d(input, output_size, out)
 
 
-# fmt: off
-@overload
-def adaptive_max_pool2d(
-    input: NDArray[Number], output_size: Sizes, return_indices: Literal[False] = False, *,
-    out: NDArray[Number] | None = None,
-) -> NDArray[Number]: ...
-@overload
-def adaptive_max_pool2d(
-    input: ArrayLike, output_size: Sizes, return_indices: Literal[False] = False, *,
-    out: NDArray[Untyped] | None = None,
-) -> Array: ...
-@overload
-def adaptive_max_pool2d(
-    input: NDArray[Number], output_size: Sizes, return_indices: Literal[True], *,
-    out: NDArray[Number] | None = None,
-) -> tuple[NDArray[Number], Indices]: ...
-@overload
-def adaptive_max_pool2d(
-    input: ArrayLike, output_size: Sizes, return_indices: Literal[True], *, out: NDArray[Untyped] | None = None,
-) -> tuple[Array, Indices]: ...
-@overload
-def adaptive_max_pool2d(
-    input: ArrayLike, output_size: Sizes, return_indices: bool, *, out: Array | None = None,
-) -> Any: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def adaptive_max_pool2d(
+        input: NDArray[Number], output_size: Sizes, return_indices: Literal[False] = False, *,
+        out: NDArray[Number] | None = None,
+    ) -> NDArray[Number]: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: ArrayLike, output_size: Sizes, return_indices: Literal[False] = False, *,
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: NDArray[Number], output_size: Sizes, return_indices: Literal[True], *,
+        out: NDArray[Number] | None = None,
+    ) -> tuple[NDArray[Number], Indices]: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: ArrayLike, output_size: Sizes, return_indices: Literal[True], *, out: NDArray[Untyped] | None = None,
+    ) -> tuple[Array, Indices]: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: ArrayLike, output_size: Sizes, return_indices: bool, *, out: Array | None = None,
+    ) -> Any: ...
+    # fmt: on
+
+
 def adaptive_max_pool2d(
     input: ArrayLike,
     output_size: Sizes,
@@ -875,18 +912,21 @@ def adaptive_max_pool3d(
     return _adaptive_max_pool3d(input, output_size, return_indices, out)
 
 
-# fmt: off
-@overload
-def max_unpool2d(
-    input: NDArray[Scalar], indices: ArrayLike, kernel_size: Size, stride: Size | None = None,
-    padding: Pads = 0, output_size: Sequence[int] | None = None,
-) -> NDArray[Scalar]: ...
-@overload
-def max_unpool2d(
-    input: ArrayLike, indices: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
-    output_size: Sequence[int] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def max_unpool2d(
+        input: NDArray[Scalar], indices: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        output_size: Sequence[int] | None = None,
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def max_unpool2d(
+        input: ArrayLike, indices: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        output_size: Sequence[int] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def max_unpool2d(
     input: ArrayLike,
     indices: ArrayLike,
@@ -954,16 +994,19 @@ def max_unpool3d(
     return _max_unpool3d(input, indices, kernel_size, stride, padding, output_size)
 
 
-# fmt: off
-@overload
-def unfold(
-    input: NDArray[Scalar], kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1,
-) -> NDArray[Scalar]: ...
-@overload
-def unfold(
-    input: ArrayLike, kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def unfold(
+        input: NDArray[Scalar], kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1,
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def unfold(
+        input: ArrayLike, kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1,
+    ) -> Array: ...
+    # fmt: on
+
+
 def unfold(
     input: ArrayLike, kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1
 ) -> Array:
@@ -996,18 +1039,21 @@ def unfold(
     return _unfold(input, kernel_size, dilation, padding, stride)
 
 
-# fmt: off
-@overload
-def fold(
-    input: NDArray[Scalar], output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Pads = 0,
-    stride: Size = 1,
-) -> NDArray[Scalar]: ...
-@overload
-def fold(
-    input: ArrayLike, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Pads = 0,
-    stride: Size = 1,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def fold(
+        input: NDArray[Scalar], output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Pads = 0,
+        stride: Size = 1,
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def fold(
+        input: ArrayLike, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Pads = 0,
+        stride: Size = 1,
+    ) -> Array: ...
+    # fmt: on
+
+
 def fold(
     input: ArrayLike,
     output_size: Size,
@@ -1139,19 +1185,11 @@ def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Ex
     return _explain(function, args, kwargs)
 
 
-def _document() -> None:
-    """The 1-D and 3-D functions are documented as the 2-D ones, with their own axes."""
-    axes = {
-        1: (("(N, C, H, W) or (C, H, W)", "(N, C, L) or (C, L)"), ("2-D", "1-D")),
-        3: (("(N, C, H, W) or (C, H, W)", "(N, C, D, H, W) or (C, D, H, W)"), ("2-D", "3-D")),
-    }
-    for name, function in list(globals().items()):
-        if name in __all__ and name[-2:] in ("1d", "3d"):
-            rank = int(name[-2])
-            text = globals()[name[:-2] + "2d"].__doc__.split("    Examples\n")[0]
-            for old, new in axes[rank]:
-                text = text.replace(old, new)
-            function.__doc__ = f"{text}    See `{name[:-2]}2d` for an example.\n    "
-
-
-_document()
+document(
+    globals(),
+    __all__,
+    {
+        "1d": {"(N, C, H, W) or (C, H, W)": "(N, C, L) or (C, L)", "2-D": "1-D"},
+        "3d": {"(N, C, H, W) or (C, H, W)": "(N, C, D, H, W) or (C, D, H, W)", "2-D": "3-D"},
+    },
+)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, overload
 
 from ._grads import gradient
-from .functional import typed_as
+from .functional import document, typed_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -102,20 +102,23 @@ __all__ = [
 ]
 
 
-# fmt: off
-@overload
-def conv2d_input(
-    input_size: Sequence[int], weight: NDArray[Real], grad_output: NDArray[Real], stride: Size = 1,
-    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-    out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def conv2d_input(
-    input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size = 1,
-    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-    out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv2d_input(
+        input_size: Sequence[int], weight: NDArray[Real], grad_output: NDArray[Real], stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv2d_input(
+        input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size = 1, padding: Padding = 0,
+        dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def conv2d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
@@ -206,20 +209,23 @@ def conv3d_input(
     )
 
 
-# fmt: off
-@overload
-def conv2d_weight(
-    input: NDArray[Real], weight_size: Sequence[int], grad_output: NDArray[Real], stride: Size = 1,
-    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-    out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def conv2d_weight(
-    input: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size = 1,
-    padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-    out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv2d_weight(
+        input: NDArray[Real], weight_size: Sequence[int], grad_output: NDArray[Real], stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv2d_weight(
+        input: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size = 1, padding: Padding = 0,
+        dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def conv2d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
@@ -308,14 +314,17 @@ def conv3d_weight(
     )
 
 
-# fmt: off
-@overload
-def conv2d_bias(
-    grad_output: NDArray[Real], *, out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def conv2d_bias(grad_output: ArrayLike, *, out: NDArray[Untyped] | None = None) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv2d_bias(
+        grad_output: NDArray[Real], *, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv2d_bias(grad_output: ArrayLike, *, out: NDArray[Untyped] | None = None) -> Array: ...
+    # fmt: on
+
+
 def conv2d_bias(
     grad_output: ArrayLike,
     *,
@@ -368,19 +377,22 @@ def conv3d_bias(
     return _conv3d_bias(grad_output, out)
 
 
-# fmt: off
-@overload
-def conv_transpose2d_input(
-    input_size: Sequence[int], weight: NDArray[Real], grad_output: NDArray[Real], stride: Size = 1,
-    padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
-    out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def conv_transpose2d_input(
-    input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size = 1, padding: Pads = 0,
-    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv_transpose2d_input(
+        input_size: Sequence[int], weight: NDArray[Real], grad_output: NDArray[Real], stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv_transpose2d_input(
+        input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size = 1, padding: Pads = 0,
+        output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def conv_transpose2d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
@@ -467,19 +479,22 @@ def conv_transpose3d_input(
     )
 
 
-# fmt: off
-@overload
-def conv_transpose2d_weight(
-    input: NDArray[Real], weight_size: Sequence[int], grad_output: NDArray[Real], stride: Size = 1,
-    padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
-    out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def conv_transpose2d_weight(
-    input: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size = 1, padding: Pads = 0,
-    output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv_transpose2d_weight(
+        input: NDArray[Real], weight_size: Sequence[int], grad_output: NDArray[Real], stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv_transpose2d_weight(
+        input: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size = 1, padding: Pads = 0,
+        output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def conv_transpose2d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
@@ -621,18 +636,21 @@ def conv_transpose3d_bias(
     return _conv_transpose3d_bias(grad_output, out)
 
 
-# fmt: off
-@overload
-def max_pool2d_input(
-    input: NDArray[Real], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
-    padding: Pads = 0, dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def max_pool2d_input(
-    input: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
-    dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def max_pool2d_input(
+        input: NDArray[Real], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+        padding: Pads = 0, dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def max_pool2d_input(
+        input: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def max_pool2d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -718,20 +736,23 @@ def max_pool3d_input(
     )
 
 
-# fmt: off
-@overload
-def avg_pool2d_input(
-    input_size: Sequence[int], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
-    padding: Pads = 0, ceil_mode: bool = False, count_include_pad: bool = True,
-    divisor_override: int | None = None, *, dilation: Size = 1, out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def avg_pool2d_input(
-    input_size: Sequence[int], grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None,
-    padding: Pads = 0, ceil_mode: bool = False, count_include_pad: bool = True,
-    divisor_override: int | None = None, *, dilation: Size = 1, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def avg_pool2d_input(
+        input_size: Sequence[int], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+        padding: Pads = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+        divisor_override: int | None = None, *, dilation: Size = 1, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def avg_pool2d_input(
+        input_size: Sequence[int], grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None,
+        padding: Pads = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+        divisor_override: int | None = None, *, dilation: Size = 1, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def avg_pool2d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -846,19 +867,22 @@ def avg_pool3d_input(
     )
 
 
-# fmt: off
-@overload
-def lp_pool2d_input(
-    input: NDArray[Real], grad_output: NDArray[Real], norm_type: float, kernel_size: Size,
-    stride: Size | None = None, ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1,
-    out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def lp_pool2d_input(
-    input: ArrayLike, grad_output: ArrayLike, norm_type: float, kernel_size: Size, stride: Size | None = None,
-    ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def lp_pool2d_input(
+        input: NDArray[Real], grad_output: NDArray[Real], norm_type: float, kernel_size: Size,
+        stride: Size | None = None, ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def lp_pool2d_input(
+        input: ArrayLike, grad_output: ArrayLike, norm_type: float, kernel_size: Size, stride: Size | None = None,
+        ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def lp_pool2d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -941,18 +965,21 @@ def lp_pool3d_input(
     )
 
 
-# fmt: off
-@overload
-def adaptive_avg_pool2d_input(
-    input_size: Sequence[int], grad_output: NDArray[Real], output_size: Sizes = None, *,
-    out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def adaptive_avg_pool2d_input(
-    input_size: Sequence[int], grad_output: ArrayLike, output_size: Sizes = None, *,
-    out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def adaptive_avg_pool2d_input(
+        input_size: Sequence[int], grad_output: NDArray[Real], output_size: Sizes = None, *,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def adaptive_avg_pool2d_input(
+        input_size: Sequence[int], grad_output: ArrayLike, output_size: Sizes = None, *,
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def adaptive_avg_pool2d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -1015,17 +1042,20 @@ def adaptive_avg_pool3d_input(
     return _adaptive_avg_pool3d_input(input_size, grad_output, output_size, out)
 
 
-# fmt: off
-@overload
-def adaptive_max_pool2d_input(
-    input: NDArray[Real], grad_output: NDArray[Real], output_size: Sizes = None, *,
-    out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def adaptive_max_pool2d_input(
-    input: ArrayLike, grad_output: ArrayLike, output_size: Sizes = None, *, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def adaptive_max_pool2d_input(
+        input: NDArray[Real], grad_output: NDArray[Real], output_size: Sizes = None, *,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def adaptive_max_pool2d_input(
+        input: ArrayLike, grad_output: ArrayLike, output_size: Sizes = None, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def adaptive_max_pool2d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -1088,18 +1118,21 @@ def adaptive_max_pool3d_input(
     return _adaptive_max_pool3d_input(input, grad_output, output_size, out)
 
 
-# fmt: off
-@overload
-def max_unpool2d_input(
-    indices: ArrayLike, grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
-    padding: Pads = 0, output_size: Sequence[int] | None = None, *, out: NDArray[Real] | None = None,
-) -> NDArray[Real]: ...
-@overload
-def max_unpool2d_input(
-    indices: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None,
-    padding: Pads = 0, output_size: Sequence[int] | None = None, *, out: NDArray[Untyped] | None = None,
-) -> Array: ...
-# fmt: on
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def max_unpool2d_input(
+        indices: ArrayLike, grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+        padding: Pads = 0, output_size: Sequence[int] | None = None, *, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def max_unpool2d_input(
+        indices: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        output_size: Sequence[int] | None = None, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def max_unpool2d_input(
     indices: ArrayLike,
     grad_output: ArrayLike,
@@ -1173,22 +1206,23 @@ def max_unpool3d_input(
     return _max_unpool3d_input(indices, grad_output, kernel_size, stride, padding, output_size, out)
 
 
-def _document() -> None:
-    """The 1-D and 3-D functions are documented as the 2-D ones, with their own axes."""
-    axes = {
-        1: (("C, H, W)", "C, L)"), ("O, H', W')", "O, L')"), ("C, H', W')", "C, L')"), ("kh, kw", "k"), ("2-D", "1-D")),
-        3: (
-            ("C, H, W)", "C, D, H, W)"), ("O, H', W')", "O, D', H', W')"), ("C, H', W')", "C, D', H', W')"),
-            ("kh, kw", "kd, kh, kw"), ("2-D", "3-D"),
-        ),
-    }  # fmt: skip
-    for name in __all__:
-        base, of = name.rsplit("_", 1)
-        if base[-2:] in ("1d", "3d"):
-            text = globals()[f"{base[:-2]}2d_{of}"].__doc__.split("    Examples\n")[0]
-            for old, new in axes[int(base[-2])]:
-                text = text.replace(old, new)
-            globals()[name].__doc__ = f"{text}    See `{base[:-2]}2d_{of}` for an example.\n    "
-
-
-_document()
+document(
+    globals(),
+    __all__,
+    {
+        "1d": {
+            "C, H, W)": "C, L)",
+            "O, H', W')": "O, L')",
+            "C, H', W')": "C, L')",
+            "kh, kw": "k",
+            "2-D": "1-D",
+        },
+        "3d": {
+            "C, H, W)": "C, D, H, W)",
+            "O, H', W')": "O, D', H', W')",
+            "C, H', W')": "C, D', H', W')",
+            "kh, kw": "kd, kh, kw",
+            "2-D": "3-D",
+        },
+    },
+)

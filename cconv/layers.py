@@ -292,10 +292,13 @@ class _ConvNd(_Conv):
             type(self).__name__, self.rank, stride, padding, dilation, padding_mode, False, 0, self.weight
         )  # fmt: skip
 
-    @overload
-    def forward(self, input: ArrayLike, *, out: NDArray[Scalar]) -> NDArray[Scalar]: ...
-    @overload
-    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: ArrayLike, *, out: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array: ...
+
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         options = (self.stride, self.padding, self.dilation, self.groups)
         named = {"padding_mode": self.padding_mode}
@@ -373,16 +376,25 @@ class _ConvTransposeNd(_Conv):
             self.weight,
         )  # fmt: skip
 
-    # fmt: off
-    @overload
-    def forward(
-        self, input: ArrayLike, output_size: Sequence[int] | None = None, *, out: NDArray[Scalar]
-    ) -> NDArray[Scalar]: ...
-    @overload
-    def forward(
-        self, input: ArrayLike, output_size: Sequence[int] | None = None, *, out: Array | None = None
-    ) -> Array: ...
-    # fmt: on
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self,
+            input: ArrayLike,
+            output_size: Sequence[int] | None = None,
+            *,
+            out: NDArray[Scalar],
+        ) -> NDArray[Scalar]: ...
+        @overload
+        def forward(
+            self,
+            input: ArrayLike,
+            output_size: Sequence[int] | None = None,
+            *,
+            out: Array | None = None,
+        ) -> Array: ...
+
     def forward(
         self,
         input: ArrayLike,
@@ -477,7 +489,7 @@ class _MaxPoolNd(_Window):
         self.padding, self.dilation = padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
-    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Any:
+    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array | Any:
         self._saved = input
         return self._function("max_pool")(
             input,
@@ -528,16 +540,21 @@ class _AvgPoolNd(_Window):
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
         self.dilation = dilation
 
-    @overload
-    def forward(
-        self: Layer, input: NDArray[Real], *, out: NDArray[Real] | None = None
-    ) -> NDArray[Real]: ...
-    @overload
-    def forward(
-        self: Layer, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
-    ) -> NDArray[np.float64]: ...
-    @overload
-    def forward(self: Layer, input: ArrayLike, *, out: NDArray[Untyped] | None = None) -> Array: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self: Layer, input: NDArray[Real], *, out: NDArray[Real] | None = None
+        ) -> NDArray[Real]: ...
+        @overload
+        def forward(
+            self: Layer, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
+        ) -> NDArray[np.float64]: ...
+        @overload
+        def forward(
+            self: Layer, input: ArrayLike, *, out: NDArray[Untyped] | None = None
+        ) -> Array: ...
+
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         result: Array = self._function("avg_pool")(
             input,
@@ -655,7 +672,7 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         super().__init__(output_size)
         self.return_indices = return_indices
 
-    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Any:
+    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array | Any:
         self._saved = input
         return self._function("adaptive_max_pool")(
             input, self.output_size, self.return_indices, out=out
@@ -691,14 +708,20 @@ class _MaxUnpoolNd(_Window):
         self.kernel_size, self.padding = _shown(kernel_size, self.rank), padding
         self.stride, self.padding = _shown(self.stride, self.rank), _shown(padding, self.rank)
 
-    @overload
-    def forward(
-        self, input: NDArray[Scalar], indices: ArrayLike, output_size: Sequence[int] | None = None
-    ) -> NDArray[Scalar]: ...
-    @overload
-    def forward(
-        self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
-    ) -> Array: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self,
+            input: NDArray[Scalar],
+            indices: ArrayLike,
+            output_size: Sequence[int] | None = None,
+        ) -> NDArray[Scalar]: ...
+        @overload
+        def forward(
+            self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
+        ) -> Array: ...
+
     def forward(
         self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
     ) -> Array:
@@ -739,10 +762,13 @@ class Unfold(Layer):
         self.kernel_size, self.dilation = kernel_size, dilation
         self.padding, self.stride = padding, stride
 
-    @overload
-    def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
-    @overload
-    def forward(self, input: ArrayLike) -> Array: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike) -> Array: ...
+
     def forward(self, input: ArrayLike) -> Array:
         columns = functional.unfold(
             input, self.kernel_size, self.dilation, self.padding, self.stride
@@ -789,10 +815,13 @@ class Fold(Unfold):
         _args.fold_geometry("Fold", kernel_size, dilation, padding, stride, output_size)
         self.output_size = output_size
 
-    @overload
-    def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
-    @overload
-    def forward(self, input: ArrayLike) -> Array: ...
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike) -> Array: ...
+
     def forward(self, input: ArrayLike) -> Array:
         return functional.fold(
             input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride
