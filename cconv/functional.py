@@ -13,9 +13,10 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
-from ._calls import operation
-from ._prepack import Explanation, Prepacked
-from ._prepack import explain as _explain
+from ._explain import Explanation
+from ._explain import explain as _explain
+from ._operations import operation
+from ._prepack import Prepacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence

@@ -49,6 +49,7 @@ from .strategy import (
     Folded,
     Piece,
     Pieces,
+    Plain,
     Pool,
     PoolGrad,
     Powers,
@@ -62,7 +63,7 @@ from .strategy import (
 
 __all__ = [
     "Converted", "Direct", "Doubled", "Dtypes", "Fft", "Folded", "Kernel", "Machine", "Machines", "Piece", "Pieces",
-    "Pool", "PoolGrad", "Powers", "Ranged", "Shifted", "Stacked", "Step", "Strategy", "WeightGrad", "WeightUse",
+    "Plain", "Pool", "PoolGrad", "Powers", "Ranged", "Shifted", "Stacked", "Step", "Strategy", "WeightGrad", "WeightUse",
     "any_average", "any_convolution", "any_gradient", "any_maximum", "any_norm", "any_transposed", "average_in",
     "adaptive_average_in", "conv_input_gradient", "convolution", "input_gradient", "kernels", "pool", "pool_gradient",
     "stacks", "transpose_of", "transposed", "transposed_input_gradient", "weight_gradient",

@@ -157,6 +157,12 @@ class Folded(NamedTuple):
     mode: PadMode
 
 
+class Plain(NamedTuple):
+    """Moves and sums of data that NumPy does by itself."""
+
+    reason: str
+
+
 Strategy: TypeAlias = (
     Direct
     | Fft
@@ -171,4 +177,5 @@ Strategy: TypeAlias = (
     | Powers
     | Shifted
     | Folded
+    | Plain
 )

@@ -136,6 +136,11 @@ cdef remember(dict known, key, found, int most):
     known[key] = found
 
 
+def forget():
+    """Drops all runners, so that every call is resolved again: for tests."""
+    runners.clear()
+
+
 cdef class Operation:
     """A public function, all its arguments positional: finds the runner of a call, or has it resolved, and runs it."""
     cdef readonly object signature, name

@@ -43,7 +43,7 @@ cdef class Runner:
 
 cdef class PyRunner(Runner):
     """A runner in Python: function(arrays, out)."""
-    cdef object function
+    cdef readonly object function
 
     def __init__(self, function, dtype, out_shape, strategy):
         self.function = function
