@@ -112,7 +112,21 @@ def conv(
         conv_size(L, k, s, d, b, a)
         for L, k, s, d, b, a in zip(size, kernel, stride, dilation, before, after, strict=True)
     )
-    return normal(ConvProblem(N, G, C, O, size, kernel, stride, dilation, before, out, mode))
+    return normal(
+        ConvProblem(
+            N=N,
+            G=G,
+            C=C,
+            O=O,
+            size=size,
+            kernel=kernel,
+            stride=stride,
+            dilation=dilation,
+            before=before,
+            out=out,
+            mode=mode,
+        )
+    )
 
 
 def normal(p: ConvProblem) -> ConvProblem:
@@ -198,15 +212,14 @@ def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Part]:
     phases = []
     for z, y, x in product(*axes):
         kernel = (len(z.taps), len(y.taps), len(x.taps))
-        problem = ConvProblem(
-            p.N, p.G, p.C, p.O, p.size,
+        problem = p._replace(
             kernel=NONE if 0 in kernel else kernel,
             stride=ONE,
             dilation=(z.dilation, y.dilation, x.dilation),
             before=(z.before, y.before, x.before),
             out=(z.outputs, y.outputs, x.outputs),
             mode=PadMode.PAD_ZEROS,
-        )  # fmt: skip
+        )
         first, step = (z.first, y.first, x.first), (z.step, y.step, x.step)
         phases.append(Part(problem, first, step, taps=(z.taps, y.taps, x.taps)))
     return phases
@@ -222,7 +235,17 @@ def pool(
     )
     return normal_pool(
         PoolProblem(
-            N, C, size, kernel, stride, dilation, before, after, out, False, bool(include_pad)
+            N=N,
+            C=C,
+            size=size,
+            kernel=kernel,
+            stride=stride,
+            dilation=dilation,
+            before=before,
+            after=after,
+            out=out,
+            adaptive=False,
+            include_pad=include_pad,
         )
     )
 
@@ -241,4 +264,16 @@ def normal_pool(p: PoolProblem) -> PoolProblem:
 
 
 def adaptive(N: int, C: int, size: Three, out: Three) -> PoolProblem:
-    return PoolProblem(N, C, size, ONE, ONE, ONE, NONE, NONE, out, True, False)
+    return PoolProblem(
+        N=N,
+        C=C,
+        size=size,
+        kernel=ONE,
+        stride=ONE,
+        dilation=ONE,
+        before=NONE,
+        after=NONE,
+        out=out,
+        adaptive=True,
+        include_pad=False,
+    )

@@ -27,13 +27,16 @@ NAMES = ("capi.pool_init", "capi.adaptive_pool_init", "capi.lp_pool_init")
 class Convolution(NamedTuple):
     plain: choose.Direct
     packed: choose.Direct  # with weights of conv_pack
+    shape: Shape
     out_shape: Shape
     weight_shape: Shape
 
 
 class Pool(NamedTuple):
     strategy: choose.Pool
-    out_shape: Shape  # of the strategy: of one plane where `planes` is not 0
+    shape: Shape  # this and the next are of one plane where `by_plane`
+    out_shape: Shape
+    by_plane: bool
     planes: int
     narrow: bool  # the arrays are narrower than what is computed in
     taps: int
@@ -85,7 +88,7 @@ def convolution(spec: Spec) -> Convolution:
         given = (stride, padding, dilation, groups, list(MODES)[spec["padding_mode"]])
         found = check_plain(name, rank, shape, weight, machine.itemsize, given)
         plain, packed = (choose.kernels(found.problem, machine, "auto", use) for use in uses)
-    return Convolution(plain, packed, found.out_shape, weight)
+    return Convolution(plain, packed, shape, found.out_shape, weight)
 
 
 def wanted_of(spec: Spec, kind: int, name: str) -> Wanted:
@@ -131,11 +134,21 @@ def pool(spec: Spec, kind: int, norm: float) -> Pool:
     inner = machine if maximum else averaged_in(machine, wanted, size)
     shape = (spec["batch"], spec["channels"], *size)
     found = check_pool(name, rank, shape, wanted, inner.itemsize)
-    problem, out_shape, planes = found.problem, found.out_shape, 0
-    if kind == POWERS or inner != machine:
+    problem, out_shape = found.problem, found.out_shape
+    narrow = inner != machine
+    by_plane = kind == POWERS or narrow
+    if by_plane:
         # a plan of one plane, run on copies: of the powers, or in the wider type
-        planes = spec["batch"] * spec["channels"]
-        problem, out_shape = problem._replace(N=1, C=1), (1, 1, *out_shape[2:])
+        problem = problem._replace(N=1, C=1)
+        shape, out_shape = (1, 1, *size), (1, 1, *out_shape[2:])
     divide = float(spec["divisor_override"]) if kind == GIVEN else 0.0
     strategy = choose.pool(problem, inner, PoolOp(op), indices, divide)
-    return Pool(strategy, out_shape, planes, inner != machine, found.taps)
+    return Pool(
+        strategy=strategy,
+        shape=shape,
+        out_shape=out_shape,
+        by_plane=by_plane,
+        planes=spec["batch"] * spec["channels"],
+        narrow=narrow,
+        taps=found.taps,
+    )

@@ -81,8 +81,7 @@ cdef int make_conv(conv_spec *spec, Handle *handle) except -1:
     found = _specs.convolution(spec[0])
     program = ConvProgram(found.plain, spec.rank, True, found.out_shape, found.weight_shape)
     packing = ConvProgram(found.packed, spec.rank, True, found.out_shape, found.weight_shape)
-    shape = (spec.batch, spec.in_channels, *spec.input[:spec.rank])
-    set_shape(&handle.x, shape, found.plain.flat)
+    set_shape(&handle.x, found.shape, found.plain.flat)
     set_shape(&handle.y, found.out_shape, found.plain.flat)
     for a in range(spec.rank):
         spec.output[a] = found.out_shape[2 + a]
@@ -216,10 +215,9 @@ cdef int make_pool(pool_spec *spec, Handle *handle, int kind, double norm) excep
     cdef int a
     found = _specs.pool(spec[0], kind, norm)
     program = PoolProgram(found.strategy, spec.rank, True, found.out_shape)
-    handle.by_plane = kind == POWERS or found.narrow
-    handle.narrow, handle.planes, handle.window, handle.norm = found.narrow, found.planes, found.taps, norm
-    shape = (1, 1) if handle.by_plane else (spec.batch, spec.channels)
-    set_shape(&handle.x, (*shape, *spec.input[:spec.rank]), False)
+    handle.by_plane, handle.narrow, handle.planes = found.by_plane, found.narrow, found.planes
+    handle.window, handle.norm = found.taps, norm
+    set_shape(&handle.x, found.shape, False)
     set_shape(&handle.y, found.out_shape, False)
     for a in range(spec.rank):
         spec.output[a] = found.out_shape[2 + a]

@@ -64,9 +64,10 @@ from .strategy import (
 __all__ = [
     "Converted", "Direct", "Doubled", "Dtypes", "Fft", "Folded", "Kernel", "Machine", "Machines", "Piece", "Pieces",
     "Plain", "Pool", "PoolGrad", "Powers", "Ranged", "Shifted", "Stacked", "Step", "Strategy", "WeightGrad", "WeightUse",
-    "any_average", "any_convolution", "any_gradient", "any_maximum", "any_norm", "any_transposed", "average_in",
-    "adaptive_average_in", "conv_input_gradient", "convolution", "input_gradient", "kernels", "pool", "pool_gradient",
-    "stacks", "transpose_of", "transposed", "transposed_input_gradient", "weight_gradient",
+    "adaptive_average_in", "any_average", "any_convolution", "any_gradient", "any_maximum", "any_norm",
+    "any_transposed", "average_in", "conv_input_gradient", "convolution", "input_gradient", "kernels",
+    "norm_gradient", "pool", "pool_gradient", "stacks", "transpose_of", "transposed", "transposed_input_gradient",
+    "weight_gradient",
 ]  # fmt: skip
 
 FLOATS_LEAST = 2**22  # multiply-adds from which integers are worth a look at their range
@@ -212,6 +213,15 @@ def any_norm(p: PoolProblem, dtypes: Dtypes, machines: Machines, norm: float) ->
     pieces = pool_pieces(p, machine.itemsize, True, False)
     if pieces:
         return Pieces(pieces, any_norm(pool_piece(p, pieces[0]), dtypes, machines, norm))
-    op = PoolOp.POOL_MAX if norm == float("inf") else PoolOp.POOL_AVERAGE
-    inner = Powers(norm, pool(p, machine, op, False, 0.0))
+    inner = Powers(norm, pool(p, machine, norm_op(norm), False, 0.0))
     return Converted(inner, dtypes.computed_in) if dtypes.converted else inner
+
+
+def norm_op(norm: float) -> PoolOp:
+    """The pool of powers that a norm is."""
+    return PoolOp.POOL_MAX if norm == float("inf") else PoolOp.POOL_AVERAGE
+
+
+def norm_gradient(p: PoolProblem, m: Machine, norm: float) -> Powers:
+    """The gradient of a norm by its input, with the gradient of that pool."""
+    return Powers(norm, pool_gradient(p, m, norm_op(norm), False, 0.0))

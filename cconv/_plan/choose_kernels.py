@@ -153,13 +153,31 @@ def assemble(
             phases = plan.phases
             packed = use is not WeightUse.ONCE and kind in (Kernel.GEMM, Kernel.PHASES)
             plan = plan._replace(packed=packed)
-        steps.append(Step(kind, part.problem, plan, *part[1:5], at, phases))
+        steps.append(
+            Step(
+                kernel=kind,
+                problem=part.problem,
+                plan=plan,
+                first=part.first,
+                step=part.step,
+                x_first=part.x_first,
+                x_step=part.x_step,
+                weights=at,
+                phases=phases,
+            )
+        )
     transforms = any(step.kernel is Kernel.WINOGRAD for step in steps)
     reason = choices[0].reason + (f"; in {len(steps)} parts" if len(steps) > 1 else "")
     return Direct(
-        m, whole, tuple(steps), tuple(places), flat, use,
-        "winograd" if transforms else "direct", reason,
-    )  # fmt: skip
+        machine=m,
+        whole=whole,
+        steps=tuple(steps),
+        weights=tuple(places),
+        flat=flat,
+        use=use,
+        algorithm="winograd" if transforms else "direct",
+        reason=reason,
+    )
 
 
 # ---------------------------------------------------------------- gradients of convolutions
@@ -191,9 +209,16 @@ def input_gradient(whole: ConvProblem, before: Three, out: Three, m: Machine) ->
         before=(0, 0, taps - 1 - first), out=(1, 1, count), mode=PadMode.PAD_ZEROS,
     )  # fmt: skip
     inner = kernels(problem, m, "auto", WeightUse.BATCH)
-    crop = before[2] - first * s, out[2]
-    reason = f"{s} phases as output channels of one convolution; {inner.reason}"
-    return Stacked(m, inner, whole, taps, first, count, crop, reason)
+    return Stacked(
+        machine=m,
+        inner=inner,
+        whole=whole,
+        taps=taps,
+        first=first,
+        positions=count,
+        crop=(before[2] - first * s, out[2]),
+        reason=f"{s} phases as output channels of one convolution; {inner.reason}",
+    )
 
 
 def transpose_of(p: ConvProblem, after: Three) -> tuple[ConvProblem, Three, Three]:
@@ -220,7 +245,7 @@ def transposed_input_gradient(p: ConvProblem, m: Machine) -> Direct:
 
 def weight_gradient(p: ConvProblem, m: Machine) -> WeightGrad:
     found = plan_weight_grad(p, m)
-    return WeightGrad(m, found.problem, found.kernel, found.slab, found.plan, found.reason)
+    return WeightGrad(machine=m, **found._asdict())
 
 
 # ---------------------------------------------------------------- pools
@@ -228,8 +253,17 @@ def weight_gradient(p: ConvProblem, m: Machine) -> WeightGrad:
 
 def pool(p: PoolProblem, m: Machine, op: PoolOp, indexed: bool, divide: float) -> Pool:
     plan, reason = plan_pool(p, m, indexed)
-    return Pool(m, p, plan, op, indexed, divide, reason)
+    return Pool(
+        machine=m,
+        problem=p,
+        plan=plan,
+        op=op,
+        indexed=indexed,
+        divide=divide,
+        reason=reason,
+    )
 
 
 def pool_gradient(p: PoolProblem, m: Machine, op: PoolOp, indexed: bool, divide: float) -> PoolGrad:
-    return PoolGrad(m, p, plan_pool_grad(p, m, op == PoolOp.POOL_MAX), op, indexed, divide)
+    plan = plan_pool_grad(p, m, op == PoolOp.POOL_MAX)
+    return PoolGrad(machine=m, problem=p, plan=plan, op=op, indexed=indexed, divide=divide)

@@ -14,7 +14,7 @@ from .machine import L1, L2, SLAB_MOST, Kernel, Machine, up
 ROWS_CHANNELS = 3
 ROWS_TAPS = 4096  # of one k block of the rows kernel
 UNPANELLED_TERMS = 640
-PHASES_MOST = 8  # that are written as one
+JOINED_MOST = 8  # phases that are written as one, as many as the kernel has room for
 
 
 class DirectPlan(NamedTuple):
@@ -234,7 +234,7 @@ def joined(parts: list[ConvProblem], m: Machine) -> list[DirectPlan] | None:
     """Plans of phases along W that are summed side by side and written as one, or None if each is its own."""
     count = len(parts)
     frame = max(p.out for p in parts)
-    if not 2 <= count <= PHASES_MOST or any(p.out[:2] != frame[:2] or 0 in p.out for p in parts):
+    if not 2 <= count <= JOINED_MOST or any(p.out[:2] != frame[:2] or 0 in p.out for p in parts):
         return None
     nr = m.panel
     wanted = max(nr, min(24 * nr, L2 // (m.itemsize * count * max(1, parts[0].O)) // nr * nr))

@@ -77,7 +77,15 @@ def long_axis(out: Three) -> int:
 
 
 def axis_of(p: ConvProblem | PoolProblem, after: Three, a: int) -> Axis:
-    return Axis(p.size[a], p.out[a], p.kernel[a], p.stride[a], p.dilation[a], p.before[a], after[a])
+    return Axis(
+        L=p.size[a],
+        out=p.out[a],
+        kernel=p.kernel[a],
+        stride=p.stride[a],
+        dilation=p.dilation[a],
+        before=p.before[a],
+        after=after[a],
+    )
 
 
 def whole_axis(axis: Axis) -> Cut:
@@ -86,7 +94,9 @@ def whole_axis(axis: Axis) -> Cut:
 
 def pieces_of(spans: list[tuple[Span, Span]], a: int, found: list[Cut]) -> tuple[Piece, ...]:
     """The pieces, none where they would be one."""
-    pieces = tuple(Piece(*span, a, *cut) for span in spans for cut in found)
+    pieces = tuple(
+        Piece(samples, channels, a, **cut._asdict()) for samples, channels in spans for cut in found
+    )
     return pieces if len(pieces) > 1 else ()
 
 
