@@ -156,7 +156,7 @@ cdef int run_conv(Handle *handle, ConvCode *code, ConvCall *call, char *block, i
     call.block = on_line(memory) if block == NULL else block
     call.workspace = on_line(memory) + first
     if block == NULL:
-        prepare(code, call.w, call.block, call.workspace, call.threads)
+        prepare(code, call.w, False, call.block, call.workspace, call.threads)
     status = run(code, call)
     leave_call()
     free(memory)
@@ -179,14 +179,14 @@ cdef int conv_pack(void *plan, const void *weight, void **packed) noexcept nogil
     if handle == NULL or weight == NULL or packed == NULL:
         return STATUS_NULL
     code = handle.packed
-    packed[0] = malloc(code.block_bytes + 64)
+    packed[0] = malloc(code.kept_bytes + 64)
     scratch = malloc(code.scratch_bytes + 64)
     if packed[0] == NULL or scratch == NULL:
         free(packed[0])
         free(scratch)
         packed[0] = NULL
         return STATUS_NO_MEMORY
-    prepare(code, weight, on_line(packed[0]), on_line(scratch), 1)
+    prepare(code, weight, True, on_line(packed[0]), on_line(scratch), 1)
     free(scratch)
     return STATUS_OK
 
