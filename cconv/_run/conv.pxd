@@ -14,7 +14,8 @@ cdef struct Slot:
     KernelTable *packer             # NULL: not packed
     int step                        # the first that reads them
     Py_ssize_t raw                  # gathered to be packed: byte offset in the scratch; else -1
-    Py_ssize_t at                   # byte offset in the block of prepared weights; -1: the caller's are read
+    bint lies                       # read where the caller's lie, unless they are kept
+    Py_ssize_t at                   # byte offset in the block of prepared weights
 
 
 cdef struct Step:
@@ -36,14 +37,14 @@ cdef struct ConvCode:
     bint gathers                    # whether any slot has a list
     Py_ssize_t itemsize
     Py_ssize_t G, C, O, K           # of the whole; K taps of its weights
-    size_t block_bytes, scratch_bytes   # what prepare() needs
+    size_t block_bytes, kept_bytes, scratch_bytes   # what prepare() needs: for one call; to be kept; and besides
     double work                     # multiply-adds
     PyObject *dtype                 # its name, borrowed
 
 
 cdef struct ConvCall:
     void *x
-    void *w                         # as they lie; not read where all weights are prepared
+    void *w                         # as they lie; NULL: all are in the block
     void *bias                      # or NULL
     void *y
     Py_ssize_t xn, xc
@@ -56,7 +57,7 @@ cdef struct ConvCall:
     Watch *signals                  # NULL: they are not looked at
 
 
-cdef void prepare(ConvCode *code, const void *w, char *block, char *scratch, int threads) noexcept nogil
+cdef void prepare(ConvCode *code, const void *w, bint keep, char *block, char *scratch, int threads) noexcept nogil
 cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil
 cdef Status run(ConvCode *code, ConvCall *call) noexcept nogil
 
@@ -67,7 +68,7 @@ cdef class ConvProgram(Program):
     cdef object slot_keys
 
     cdef int fill_step(self, int i, step) except -1
-    cdef int fill_slots(self, bint own) except -1
+    cdef int fill_slots(self) except -1
     cdef int list_taps(self) except -1
     cdef int compute(self, Operand *all, Workspace prepared, int allowed) except -1
     cdef object call(self, x, weight, Workspace prepared, bias, out)

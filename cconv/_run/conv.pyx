@@ -1,6 +1,6 @@
 # cython: language_level=3, cdivision=True
 """Convolutions: the steps of a strategy filled into C structs, run for functions, prepacked weights and other languages."""
-from cconv._plan.machine import Kernel, WeightUse
+from cconv._plan.machine import Kernel
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
 from cpython.ref cimport PyObject
@@ -62,8 +62,10 @@ cdef void gather(const element *w, ConvCode *code, char *block, char *scratch) n
                         from_ += code.O * code.K
 
 
-cdef void prepare(ConvCode *code, const void *w, char *block, char *scratch, int threads) noexcept nogil:
-    """The weights as the steps read them, in `block`; `scratch` is free again afterwards."""
+cdef void prepare(ConvCode *code, const void *w, bint keep, char *block, char *scratch, int threads) noexcept nogil:
+    """The weights as the steps read them, in `block`, to `keep` also those that could be read where they lie.
+
+    `scratch` is free again afterwards."""
     cdef Py_ssize_t size
     cdef const void *from_
     cdef ConvJob job
@@ -78,7 +80,7 @@ cdef void prepare(ConvCode *code, const void *w, char *block, char *scratch, int
     for i in range(code.slot_count):
         slot = &code.slots[i]
         size = code.G * code.O * code.C * slot.count
-        if size == 0 or slot.at < 0:
+        if size == 0:
             continue
         if slot.packer != NULL:
             job = code.jobs[slot.step]
@@ -86,7 +88,7 @@ cdef void prepare(ConvCode *code, const void *w, char *block, char *scratch, int
             job.w = <void *>from_
             job.threads = 1 if size <= 1 << 16 else team(threads)
             slot.packer.pack(&job, block + slot.at)
-        elif slot.taps == NULL:
+        elif slot.lies and keep:
             memcpy(block + slot.at, w, size * code.itemsize)
 
 
@@ -116,7 +118,7 @@ cdef void point(ConvCode *code, int i, ConvCall *call, ConvJob *job) noexcept no
     cdef Py_ssize_t itemsize = code.itemsize
     cdef int a
     job.x, job.y, job.bias = call.x, call.y, call.bias
-    job.w = call.w if slot.at < 0 else call.block + slot.at
+    job.w = call.w if slot.lies and call.w != NULL else call.block + slot.at
     job.xn, job.xc, job.yn, job.yc = call.xn, call.xc, call.yn, call.yc
     for a in range(3):
         job.y = <char *>job.y + step.first[a] * call.ys[a] * itemsize
@@ -203,7 +205,7 @@ cdef class ConvProgram(Program):
             code.steps[i].table.lay_out(&code.jobs[i])
             i += max(1, code.jobs[i].t.phases)
         self.list_taps()
-        self.fill_slots(strategy.use is WeightUse.KEPT)
+        self.fill_slots()
 
     cdef int fill_step(self, int i, step) except -1:
         """One job, its places in the arrays, and the slot of its weights."""
@@ -265,27 +267,32 @@ cdef class ConvProgram(Program):
                 at += 1
         return 0
 
-    cdef int fill_slots(self, bint own) except -1:
-        """Where each slot's weights lie; `own`: none may be read from the caller's array, which may be gone."""
+    cdef int fill_slots(self) except -1:
+        """Where each slot's weights lie in a block; behind the others those that a plain call reads where they are."""
         cdef ConvCode *code = &self.code
         cdef Py_ssize_t size, at = 0, raw = 0
         cdef Slot *slot
         cdef int i
         for i in range(code.slot_count):
             slot = &code.slots[i]
-            slot.raw = slot.at = -1
             size = code.G * code.O * code.C * slot.count * code.itemsize
+            slot.raw = -1
+            slot.lies = slot.packer == NULL and slot.taps == NULL
+            if slot.packer != NULL and slot.taps != NULL:
+                slot.raw = raw
+                raw += lines(size)
             if slot.packer != NULL:
-                slot.at = at
-                at += lines(slot.packer.packed_size(&code.jobs[slot.step]) * code.itemsize)
-                if slot.taps != NULL:
-                    slot.raw = raw
-                    raw += lines(size)
-            elif own or slot.taps != NULL:
+                size = slot.packer.packed_size(&code.jobs[slot.step]) * code.itemsize
+            if not slot.lies:
                 slot.at = at
                 at += lines(size)
-        code.block_bytes = at
+        code.block_bytes = code.kept_bytes = at
         code.scratch_bytes = raw
+        for i in range(code.slot_count):
+            slot = &code.slots[i]
+            if slot.lies:
+                slot.at = code.kept_bytes
+                code.kept_bytes += lines(code.G * code.O * code.C * slot.count * code.itemsize)
         return 0
 
     def layout(self):
@@ -295,7 +302,7 @@ cdef class ConvProgram(Program):
     cpdef Workspace prepare(self, weight):
         """The weights in the kernels' own order, in one block, for run_prepared."""
         cdef ConvCode *code = &self.code
-        cdef Workspace block = new_workspace(code.block_bytes)
+        cdef Workspace block = new_workspace(code.kept_bytes)
         cdef Workspace scratch = take_workspace(code.scratch_bytes)
         cdef Operand w
         cdef int allowed = thread_limit()
@@ -304,7 +311,7 @@ cdef class ConvProgram(Program):
         try:
             take_dense(&w, weight, code.itemsize)
             with nogil:
-                prepare(code, w.view.buf, block.data, scratch.data, allowed)
+                prepare(code, w.view.buf, True, block.data, scratch.data, allowed)
         finally:
             leave_call()
             release(&w)
@@ -315,7 +322,7 @@ cdef class ConvProgram(Program):
         return self.call(arrays[0], arrays[1], None, arrays[2], out)
 
     def run_prepared(self, x, Workspace prepared not None, bias, out=None):
-        """The result with weights of prepare(), of this program or one of its layout; its use is KEPT."""
+        """The result with weights of prepare(), of this program or one of its layout."""
         return self.call(x, None, prepared, bias, out)
 
     cdef object call(self, x, weight, Workspace prepared, bias, out):
@@ -366,7 +373,7 @@ cdef class ConvProgram(Program):
         signals.stop = 0
         with nogil:
             if raw:
-                prepare(code, call.w, call.block, call.workspace, allowed)
+                prepare(code, call.w, False, call.block, call.workspace, allowed)
             status = run(code, &call)
         give_workspace(space)
         if status == INTERRUPTED:
