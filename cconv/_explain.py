@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from ._strategies import Arrays
 
 NOT_EXPLAINED = ("unfold", "fold", "max_unpool1d", "max_unpool2d", "max_unpool3d")
-COUNTED = (choose.Pieces,)
 
 
 class Explanation(dict[str, Any]):
@@ -106,7 +105,8 @@ def describe(name: str, runner: Runner, arrays: Arrays) -> Explanation:
 
 def reason(way: list[choose.Strategy]) -> str:
     """Why the kernel, and what is done around it."""
-    said = [getattr(way[-1], "reason", "")]
+    stacked = [strategy for strategy in way if isinstance(strategy, choose.Stacked)]
+    said = [getattr((stacked or way)[-1], "reason", "")]
     for strategy in way:
         match strategy:
             case choose.Pieces():

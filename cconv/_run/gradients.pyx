@@ -30,6 +30,15 @@ cdef class Gradient(Program):
     cdef int take(self, Operand *all, tuple arrays) except -1:
         raise NotImplementedError
 
+    cdef dict said(self, void *job, Py_ssize_t workspace_bytes):
+        """The report, of a job that needs so much a thread."""
+        cdef int threads = useful(self.table, self.table.items(job), self.work, thread_limit())
+        return {
+            "kernel": self.table.name.decode(),
+            "workspace": workspace_bytes * threads,
+            "threads": threads,
+        }
+
     cdef object go(self, tuple arrays, out):
         cdef Operand all[4]
         cdef int i, allowed
@@ -79,6 +88,10 @@ cdef class WeightGradProgram(Gradient):
         self.work = <double>p.N * p.out[0] * p.out[1] * p.out[2]
         for n in weight_shape:
             self.work *= <double>n
+
+    def report(self):
+        """What explain prints of it, with the threads that a call would use now."""
+        return self.said(&self.job, self.job.conv.workspace_bytes)
 
     cdef int take(self, Operand *all, tuple arrays) except -1:
         take_input(&all[0], arrays[0], &self.form)
@@ -149,6 +162,10 @@ cdef class PoolGradProgram(Gradient):
         self.holders = list_holders(&self.job)
         self.zeros = 0 in p.out
         self.work = (<double>p.N * p.C * (p.size[0] * p.size[1] * p.size[2] + 2 * p.out[0] * p.out[1] * p.out[2]))
+
+    def report(self):
+        """What explain prints of it, with the threads that a call would use now."""
+        return self.said(&self.job, self.job.pool.workspace_bytes)
 
     cdef int take(self, Operand *all, tuple arrays) except -1:
         x, grad, index = arrays
