@@ -108,7 +108,7 @@ cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil:
 
 
 cdef bint computes(ConvJob *job) noexcept nogil:
-    return job.p.out[0] * job.p.out[1] * job.p.out[2] != 0
+    return job.p.N * job.p.out[0] * job.p.out[1] * job.p.out[2] != 0
 
 
 cdef void point(ConvCode *code, int i, ConvCall *call, ConvJob *job) noexcept nogil:
