@@ -57,7 +57,7 @@ isa = choose_isa(os.environ.get("CCONV_ISA"))
 
 
 def folders() -> list[str]:
-    """Where modules are looked for: those of `isa`, then of lower instruction sets, for some gain nothing by wider ones."""
+    """Where modules are looked for: those of `isa`, then of lower ones: some kernels gain nothing by wider vectors."""
     able = [name for name in built() if name in able_isas()]
     lower = able[: able.index(isa)] if isa in able else []
     return [isa, *reversed([name for name in lower if name != "lowered"])]

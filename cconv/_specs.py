@@ -100,9 +100,7 @@ def wanted_of(spec: Spec, kind: int, name: str) -> Wanted:
     if kind == ADAPTIVE:
         return Wanted(None, params.output_size(name, out, size, spec["rank"]))
     padding = tuple(zip(before, after, strict=True))
-    window = Window(
-        *params.pool_geometry(name, spec["rank"], kernel, stride, padding, dilation)
-    )
+    window = Window(*params.pool_geometry(name, spec["rank"], kernel, stride, padding, dilation))
     include_pad = kind == POWERS or bool(spec["count_include_pad"])
     return Wanted(window, ceil_mode=bool(spec["ceil_mode"]), include_pad=include_pad)
 
