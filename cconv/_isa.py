@@ -114,7 +114,7 @@ def show_config() -> dict[str, Any]:
 
     import numpy as np
 
-    from ._run import threads
+    from ._run import get_num_threads, openmp
     from ._version import __version__
 
     able = able_isas()
@@ -124,8 +124,8 @@ def show_config() -> dict[str, Any]:
         "isa_available": [name for name in built() if name in able],
         "isa_built": built(),
         "compiler": _cpu.compiler,
-        "openmp": threads.openmp,
-        "threads": threads.get_num_threads(),
+        "openmp": openmp,
+        "threads": get_num_threads(),
         "vector_width": 32 * machine("float32").lanes,
         "numpy": np.__version__,
         "python": platform.python_version(),
