@@ -34,6 +34,7 @@ check_stamp(_cpu)  # before anything is built upon the compiled modules
 from . import functional, grad, layers  # noqa: E402
 from ._explain import Explanation  # noqa: E402
 from ._isa import show_config  # noqa: E402
+from ._limits import thread_limit  # noqa: E402
 from ._prepack import Prepacked  # noqa: E402
 from ._run.threads import get_num_threads, set_num_threads  # noqa: E402
 from .functional import *  # noqa: E402, F403
@@ -69,5 +70,6 @@ __all__ = [
     "grad",
     "set_num_threads",
     "show_config",
+    "thread_limit",
 ]
 __all__ += functional.__all__ + layers.__all__

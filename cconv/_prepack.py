@@ -176,14 +176,16 @@ class KeptRange:
         work = self.ready[i]
         if i is None:
             return work(arrays, out)
-        y = work((x.astype(work.program.dtype),), None)
+        y = work((x.astype(self.ranging.floats[i][1].dtype),), None)
         return whole_numbers(y, self.ranging.exact.dtype, out)
 
     def prepare(self, i: int | None) -> KeptProgram | KeptArrays:
         """The weights for the exact sums, or for those of one kind of float."""
         runner = self.ranging.exact if i is None else self.ranging.floats[i][1]
-        if not isinstance(runner, ConvProgram):
+        if not isinstance(runner, ConvProgram):  # a conversion, which takes the arrays as they are
             return KeptArrays(runner, self.weight, self.bias)
         weight = self.weight.astype(runner.dtype, copy=False)
         bias = None if self.bias is None else self.bias.astype(runner.dtype, copy=False)
+        if runner.strategy.use is not choose.WeightUse.KEPT:
+            return KeptArrays(runner, weight, bias)
         return KeptProgram(runner, self.kept.prepared(runner, weight), bias)

@@ -247,7 +247,7 @@ class Stack:
         self.strategy, self.out_shape = strategy, out_shape
         p, s = strategy.whole, strategy.whole.stride[2]
         channels = p.G * p.O * s
-        shape = (p.N, channels, strategy.count)
+        shape = (p.N, channels, strategy.positions)
         weights = (channels, p.C, strategy.taps)
         self.runner = ConvProgram(strategy.inner, 1, True, shape, weights)
 
@@ -267,7 +267,7 @@ class Stack:
 
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:
         x, weight, _ = arrays
-        p, s, count = self.strategy.whole, self.strategy.whole.stride[2], self.strategy.count
+        p, s, count = self.strategy.whole, self.strategy.whole.stride[2], self.strategy.positions
         x = x.reshape(p.N, p.G * p.C, p.size[2])
         phases = self.runner((x, self.weights(weight), None))
         phases = phases.reshape(p.N, p.G * p.O, s, count).swapaxes(2, 3)

@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from .functional import Array, Pads, Size
+    from ._typing import Array, Padding, Pads, Size
 
 __all__ = ["animate_conv", "animate_pool", "feature_maps", "kernels", "receptive_field", "summary"]
 
@@ -150,7 +150,7 @@ def animate_conv(
     kernel: ArrayLike,
     path: str | os.PathLike[str],
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     *,
     fps: float = 2,

@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     from collections.abc import Sequence
     from typing import Any, TypeGuard
 
+    from ..kernels.job import PadMode
+
 Ints = tuple[int, ...]
 
 ALGORITHMS = ("auto", "direct", "winograd", "fft")
@@ -195,7 +197,7 @@ def conv_padding(
 
 def padding_mode(
     name: str, value: Any, before: Sequence[int], after: Sequence[int], size: Sequence[int]
-) -> int:
+) -> PadMode:
     if not isinstance(value, str) or value not in MODES:
         raise ValueError(
             f"{name}: padding_mode must be one of {', '.join(MODES)}, got {describe(value)}"
@@ -207,7 +209,7 @@ def padding_mode(
                 f"{name}: padding ({b}, {a}) is too large for padding_mode={value!r} and size {L}: "
                 f"at most {most}"
             )
-    return list(MODES).index(value)
+    return MODES[value]
 
 
 def output_padding(

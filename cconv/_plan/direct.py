@@ -53,6 +53,9 @@ class Planned(NamedTuple):
 class Slab(NamedTuple):
     """A box of about `wanted` outputs and what it reads of one channel."""
 
+    step: Three
+    ss: Three
+    sd: Three
     box: Three
     size: Three  # depths, rows, columns of a strand
     strands: int
@@ -131,7 +134,7 @@ def rows_blocks(p: ConvProblem, m: Machine) -> Blocks:
 
 def fit_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int) -> Slab:
     """Fewer channels and smaller boxes until the slab fits half of L2, or at least SLAB_MOST."""
-    _, ss, sd = steps(p)
+    step, ss, sd = steps(p)
     box = choose_box(p, m.lanes, wanted)
     while True:
         size, strands = slab_size(p, ss, sd, box)
@@ -147,7 +150,17 @@ def fit_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int) -> Slab:
             c_block = up(c_block, 2)
         else:
             break
-    return Slab(box, size, strands, channel, c_block, wanted)
+    return Slab(
+        step=step,
+        ss=ss,
+        sd=sd,
+        box=box,
+        size=size,
+        strands=strands,
+        channel=channel,
+        c_block=c_block,
+        wanted=wanted,
+    )
 
 
 def samples_of(p: ConvProblem, m: Machine, slab: Slab) -> int:
@@ -202,12 +215,11 @@ def direct(p: ConvProblem, m: Machine, most: int | None = None) -> Planned:
 def tiling(
     p: ConvProblem, m: Machine, slab: Slab, t_block: int, samples: int, panelled: bool
 ) -> DirectPlan:
-    step, ss, sd = steps(p)
     nz, ny, nx = slab.size
     return DirectPlan(
-        step=step,
-        ss=ss,
-        sd=sd,
+        step=slab.step,
+        ss=slab.ss,
+        sd=slab.sd,
         box=slab.box,
         boxes=triple(map(up, p.out, slab.box)),
         slab=slab.size,

@@ -49,8 +49,8 @@ def leads(N: int, C: int, cost: int, channels: bool) -> list[tuple[Span, Span]]:
 
 
 def cuts(axis: Axis, step: int) -> list[Cut]:
-    """The outputs of an axis, `step` at a time; the last cut takes all windows that hang over the padding. None where
-    a cut would be all padding."""
+    """The outputs of an axis, `step` at a time; the last cut takes all windows that hang over the padding. No cuts
+    where one would be all padding."""
     reach = (axis.kernel - 1) * axis.dilation + 1
     # or rows that neighbours share would be most of the work
     step = max(step, reach // axis.stride + 1)

@@ -19,7 +19,8 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import _args, functional
+from .. import functional
+from ._values import numbers
 
 if TYPE_CHECKING:
     from typing import Any
@@ -87,7 +88,7 @@ def convolve(in1: ArrayLike, in2: ArrayLike, mode: str = "full", method: str = "
 def _correlate(
     name: str, in1: ArrayLike, in2: ArrayLike, mode: str, method: str, turned: bool
 ) -> Array:
-    a, b = _args.array(name, "in1", in1), _args.array(name, "in2", in2)
+    a, b = numbers(name, "in1", in1), numbers(name, "in2", in2)
     if mode not in MODES:
         raise ValueError(f"{name}: mode must be one of {', '.join(MODES)}, got {mode!r}")
     if method not in METHODS:
