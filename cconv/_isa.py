@@ -57,7 +57,7 @@ isa = choose_isa(os.environ.get("CCONV_ISA"))
 
 
 def folders() -> list[str]:
-    """Where modules are looked for: those of `isa`, then of lower instruction sets, for some gain nothing by wider ones."""
+    """Where modules are looked for: those of `isa`, then of lower ones: some kernels gain nothing by wider vectors."""
     able = [name for name in built() if name in able_isas()]
     lower = able[: able.index(isa)] if isa in able else []
     return [isa, *reversed([name for name in lower if name != "lowered"])]
@@ -114,7 +114,7 @@ def show_config() -> dict[str, Any]:
 
     import numpy as np
 
-    from ._run import threads
+    from ._run import get_num_threads, openmp
     from ._version import __version__
 
     able = able_isas()
@@ -124,8 +124,8 @@ def show_config() -> dict[str, Any]:
         "isa_available": [name for name in built() if name in able],
         "isa_built": built(),
         "compiler": _cpu.compiler,
-        "openmp": threads.openmp,
-        "threads": threads.get_num_threads(),
+        "openmp": openmp,
+        "threads": get_num_threads(),
         "vector_width": 32 * machine("float32").lanes,
         "numpy": np.__version__,
         "python": platform.python_version(),

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from . import _isa
 from ._check import params, shapes
@@ -13,11 +13,9 @@ from ._problem import MODES
 from .kernels.job import PoolOp
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from ._plan.machine import Machine
 
-Spec = dict[str, "Any"]
+Spec = dict[str, Any]
 Shape = tuple[int, ...]
 DTYPES = ("float32", "float64")  # FLOAT32, FLOAT64
 GIVEN, ADAPTIVE, POWERS = range(3)  # windows of spec.op; of one size of result; p-norms
@@ -77,7 +75,7 @@ def convolution(spec: Spec) -> Convolution:
         if spec["padding_mode"]:
             raise ValueError("padding_mode")
         weight = (spec["in_channels"], spec["out_channels"] // groups, *kernel)
-        given = (stride, padding, extra, groups, dilation)
+        given: tuple[Any, ...] = (stride, padding, extra, groups, dilation)
         found = check_transposed(name, rank, shape, weight, machine.itemsize, given)
         begin, out = shapes.three(found.before, 0), shapes.three(found.out_shape[2:], 1)
         plain, packed = (
@@ -100,9 +98,7 @@ def wanted_of(spec: Spec, kind: int, name: str) -> Wanted:
     if kind == ADAPTIVE:
         return Wanted(None, params.output_size(name, out, size, spec["rank"]))
     padding = tuple(zip(before, after, strict=True))
-    window = Window(
-        *params.pool_geometry(name, spec["rank"], kernel, stride, padding, dilation)
-    )
+    window = Window(*params.pool_geometry(name, spec["rank"], kernel, stride, padding, dilation))
     include_pad = kind == POWERS or bool(spec["count_include_pad"])
     return Wanted(window, ceil_mode=bool(spec["ceil_mode"]), include_pad=include_pad)
 

@@ -14,7 +14,7 @@ from libc.stdlib cimport calloc, free, malloc
 from cconv._run cimport drive
 from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, prepare, run, workspace_bytes
 from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, run_pool
-from cconv._run.threads cimport enter_call, leave_call, team, thread_limit
+from cconv._run.threads cimport enter_call, leave_call, thread_limit
 from cconv.kernels.job cimport PoolJob
 
 cdef extern from "stamp.h":

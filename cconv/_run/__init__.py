@@ -12,9 +12,9 @@ from .. import _cpu
 from .._version import check_stamp
 from . import conv, entry, gradients, memory, pool, runner, threads
 from .memory import drop_kept, fresh
-from .threads import get_num_threads, limit_here, set_num_threads
+from .threads import get_num_threads, limit_here, openmp, set_num_threads
 
 for module in (threads, memory, runner, conv, pool, gradients, entry):
     check_stamp(module, _cpu.stamp)
 
-__all__ = ["drop_kept", "fresh", "get_num_threads", "limit_here", "set_num_threads"]
+__all__ = ["drop_kept", "fresh", "get_num_threads", "limit_here", "openmp", "set_num_threads"]

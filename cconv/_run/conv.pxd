@@ -9,7 +9,7 @@ from cconv.kernels.job cimport ConvJob, KernelTable, Watch
 
 cdef struct Slot:
     # weights as one step needs them, or several: read where they lie, copied, gathered or packed
-    Py_ssize_t *taps                # where each tap lies among the K of the caller's (G, C, O, K); NULL: all as they lie
+    Py_ssize_t *taps                # where each tap lies among the K of the caller's (G, C, O, K); NULL: as they lie
     Py_ssize_t count                # taps
     KernelTable *packer             # NULL: not packed
     int step                        # the first that reads them

@@ -1,5 +1,5 @@
 # cython: language_level=3, cdivision=True
-"""Convolutions: the steps of a strategy filled into C structs, run for functions, prepacked weights and other languages."""
+"""Convolutions: a strategy's steps filled into C structs, run for functions, prepacked weights and other languages."""
 from cconv._plan.machine import Kernel
 
 from cpython.mem cimport PyMem_Calloc, PyMem_Free
@@ -38,7 +38,7 @@ ctypedef fused element:
 
 
 cdef void gather(const element *w, ConvCode *code, char *block, char *scratch) noexcept nogil:
-    """to[g, o, c, t] = w[g, c, o, taps[t]] for every slot with taps, 16 channels at a time: they are read once for all."""
+    """to[g, o, c, t] = w[g, c, o, taps[t]], 16 channels at a time: they are read once for all slots with taps."""
     cdef Py_ssize_t g, o, _c, c0, c1, t
     cdef const element *from_
     cdef element *to

@@ -85,7 +85,7 @@ cdef inline Py_ssize_t first_stint(Task *task) noexcept nogil:
 
 
 cdef inline Py_ssize_t next_stint(Task *task, Py_ssize_t step, double took) noexcept nogil:
-    """Items of the next stint, after one of `step` items took so long: machines and kernels differ too much to guess."""
+    """Items of the next stint, after one of `step` items took so long: machines and kernels differ too much."""
     cdef double grow = between_looks() / max(took, 1e-9)
     if is_forked():
         task.threads[0] = 1  # a signal's handler has forked, and this is the child

@@ -6,7 +6,6 @@ import numpy as np
 
 from cconv._check import arrays as checks
 
-from cpython.object cimport PyObject
 from cpython.ref cimport Py_INCREF
 from cpython.tuple cimport PyTuple_New, PyTuple_SET_ITEM
 

@@ -10,3 +10,7 @@ class PoolOp(IntEnum):
     POOL_MAX = 0
     POOL_SUM = 1
     POOL_AVERAGE = 2
+
+stamp: str
+
+def sizes(capsule: object) -> tuple[int, int]: ...
