@@ -13,14 +13,14 @@ Used past the crossover that `_plan.fft` models: one long row from about 2,000 t
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ._convert import to_result
-from .kernels.job import PadMode
 from ._plan import choose
 from ._run.conv import ConvProgram
+from .kernels.job import PadMode
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -165,9 +165,7 @@ class Overlap:
             N=1, G=1, C=inputs, O=outputs, size=size, before=(0, 0, 0), out=(d, h, w),
             mode=PadMode.PAD_ZEROS,
         )  # fmt: skip
-        strategy = choose.convolution(
-            sub, self.strategy.machine, "direct", choose.WeightUse.ONCE
-        )
+        strategy = choose.convolution(sub, self.strategy.machine, "direct", choose.WeightUse.ONCE)
         shape = (outputs, inputs, *p.kernel)
         program = ConvProgram(strategy, 3, False, (outputs, d, h, w), shape)
         return self.programs.setdefault((outputs, inputs), program)

@@ -105,8 +105,7 @@ class WindowCopy:
         steps = x.strides[-rank:]
         taps = (t * d for t, d in zip(steps, blocks.dilation, strict=True))
         hops = (
-            t * (s if o > 1 else 1)
-            for t, s, o in zip(steps, blocks.stride, self.out, strict=True)
+            t * (s if o > 1 else 1) for t, s, o in zip(steps, blocks.stride, self.out, strict=True)
         )
         windows = np.lib.stride_tricks.as_strided(
             x,
@@ -150,18 +149,19 @@ class BlockSum:
     def __call__(self, arrays: Arrays, out: None) -> Array:
         x, blocks = arrays[0], self.blocks
         rank, dtype = blocks.rank, native(x.dtype)
-        result: Array = np.zeros(
-            self.padded, _elements.named(_elements.element(dtype).fold, dtype)
-        )
+        result: Array = np.zeros(self.padded, _elements.named(_elements.element(dtype).fold, dtype))
+        every: tuple[Any, ...] = (slice(None),) * rank
         columns = x.reshape(*self.padded[:-rank], *blocks.kernel, *self.out)
         for tap in np.ndindex(*blocks.kernel):
-            place = tuple(
+            place: tuple[Any, ...] = tuple(
                 slice(t * d, t * d + s * (o - 1) + 1, s)
                 for t, d, s, o in zip(tap, blocks.dilation, blocks.stride, self.out, strict=True)
             )
             with np.errstate(all="ignore"):  # of infinities, as in a kernel
-                result[(..., *place)] += columns[(..., *tap, *(slice(None),) * rank)]
-        crop = tuple(slice(b, b + L) for b, L in zip(blocks.before, self.size, strict=True))
+                result[(..., *place)] += columns[(..., *tap, *every)]
+        crop: tuple[Any, ...] = tuple(
+            slice(b, b + L) for b, L in zip(blocks.before, self.size, strict=True)
+        )
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             return np.ascontiguousarray(result[(..., *crop)], dtype=dtype)
 

@@ -77,7 +77,9 @@ def check_pool(name: str, rank: int, shape: Shape, wanted: Wanted, itemsize: int
     else:
         kernel, stride, before, after, dilation = window
         axes = zip(size, kernel, stride, dilation, before, after, strict=True)
-        out = tuple(_problem.pool_size(*axis, wanted.ceil_mode) for axis in axes)
+        out = tuple(
+            _problem.pool_size(L, k, s, d, b, a, wanted.ceil_mode) for L, k, s, d, b, a in axes
+        )
         shapes.conv_out(name, out, size, kernel, dilation, before, after)
         problem = _problem.normal_pool(
             PoolProblem(
@@ -161,7 +163,7 @@ def pieces(
     layout = Layout(x.shape, pooling.rank, pads, channels=True)
 
     def of_place(place: Place) -> Runner:
-        return resolve(x[place.index], wanted.at(place))
+        return resolve(x[place.inputs], wanted.at(place))
 
     work = Piecewise(strategy, layout, of_place, result)
     return PyRunner(work, result.dtype, result.shape, strategy)
@@ -272,7 +274,10 @@ def mean_dtypes(x: Array, wanted: Wanted) -> tuple[np.dtype[Any], str]:
         out = shapes.three(wanted.size, 1)
         computed = choose.adaptive_average_in(element.average, size, out)
     else:
-        kernel, stride = shapes.three(wanted.window.kernel, 1), shapes.three(wanted.window.stride, 1)
+        kernel, stride = (
+            shapes.three(wanted.window.kernel, 1),
+            shapes.three(wanted.window.stride, 1),
+        )
         computed = choose.average_in(element.average, kernel, stride)
     return _elements.named(element.mean, x.dtype), computed
 
@@ -318,7 +323,8 @@ class PowerSum:
             return np.square(x)
         if self.norm in (1, np.inf):
             return np.abs(x)
-        return np.power(np.abs(x), x.dtype.type(self.norm))
+        y: Array = np.power(np.abs(x), x.dtype.type(self.norm))
+        return y
 
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):

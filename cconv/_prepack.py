@@ -140,9 +140,7 @@ class KeptProgram:
 class KeptSpectra:
     """Weights of large kernels, transformed once where that fits the budget."""
 
-    def __init__(
-        self, runner: PyRunner, weight: Array, bias: Array | None, shared: dict[Any, Any]
-    ):
+    def __init__(self, runner: PyRunner, weight: Array, bias: Array | None, shared: dict[Any, Any]):
         self.overlap = overlap = runner.function
         self.bias = bias
         layout = overlap.layout()

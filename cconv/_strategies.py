@@ -43,7 +43,7 @@ class Frame(NamedTuple):
 
 
 def convolution(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[Any]) -> Runner:
-    """The runner of a convolution or an input gradient, whose result is of `dtype`; its arrays are (x, weight, bias)."""
+    """The runner of a convolution or an input gradient, with a result of `dtype`; its arrays are (x, weight, bias)."""
     shape = frame.out_shape
     match strategy:
         case choose.Direct():
@@ -141,6 +141,7 @@ class Ranging:
         self.exact = convolution(strategy.exact, frame, dtype)
         self.floats = []
         for limit, inner in strategy.floats:
+            assert isinstance(inner, choose.Direct)
             self.floats.append((limit, convolution(inner, frame, np.dtype(inner.machine.dtype))))
             self.terms = inner.whole.C * volume(inner.whole.kernel)
 

@@ -36,6 +36,7 @@ def pool(x, *window, indexed=False):
     return x, *window, 1, False, indexed, None
 
 
+GY = np.ones((2, 6, 8, 8), np.float32)
 CALLS = {
     "float16": ("conv2d", conv(X.astype("f2"), W.astype("f2"))),
     "mixed": ("conv2d", conv(X, W.astype("f8"))),
@@ -56,8 +57,8 @@ CALLS = {
     "adaptive": ("adaptive_max_pool2d", (X, [3, None], True, None)),
     "transposed": ("conv_transpose2d", (X, W.swapaxes(0, 1), None, [2, 2], 0, [0, 1], 1, 1, None, "auto")),
     "unfold": ("unfold", (X, [2, 2], 1, 0, 1)),
-    "input gradient": ("conv2d_input", ([2, 4, 10, 10], W.astype("f2"), np.ones((2, 6, 8, 8), "f2"), 1, 0, 1, 1, "zeros", None)),
-    "reflected gradient": ("conv2d_input", ([2, 4, 10, 10], W, np.ones((2, 6, 10, 10), "f4"), 1, 1, 1, 1, "reflect", None)),
+    "input gradient": ("conv2d_input", ([2, 4, 10, 10], W.astype("f2"), GY.astype("f2"), 1, 0, 1, 1, "zeros", None)),
+    "reflected gradient": ("conv2d_input", ([2, 4, 8, 8], W, GY, 1, 1, 1, 1, "reflect", None)),
     "norm's gradient": ("lp_pool2d_input", (X, np.ones((2, 4, 5, 5), "f4"), 3, 2, [2], 0, 0, 1, None)),
     "bias gradient": ("conv2d_bias", (X, None)),
 }  # fmt: skip

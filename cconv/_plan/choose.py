@@ -63,7 +63,8 @@ from .strategy import (
 
 __all__ = [
     "Converted", "Direct", "Doubled", "Dtypes", "Fft", "Folded", "Kernel", "Machine", "Machines", "Piece", "Pieces",
-    "Plain", "Pool", "PoolGrad", "Powers", "Ranged", "Shifted", "Stacked", "Step", "Strategy", "WeightGrad", "WeightUse",
+    "Plain", "Pool", "PoolGrad", "Powers", "Ranged", "Shifted", "Stacked", "Step", "Strategy", "WeightGrad",
+    "WeightUse",
     "adaptive_average_in", "any_average", "any_convolution", "any_gradient", "any_maximum", "any_norm",
     "any_transposed", "average_in", "conv_input_gradient", "convolution", "input_gradient", "kernels",
     "norm_gradient", "pool", "pool_gradient", "stacks", "transpose_of", "transposed", "transposed_input_gradient",
