@@ -15,7 +15,7 @@ from ._pieces import Layout, Piecewise, Place, Result
 from ._plan import choose
 from ._problem import MODES, ConvProblem
 from ._run.runner import PyRunner, Runner
-from ._strategies import Frame, algorithm_of, convolution, dtypes_of
+from ._strategies import Frame, algorithm_of, convolution_runner, dtypes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -167,7 +167,7 @@ class Convolution:
             weight_shape=call.weight.shape,
             transposed=self.transposed,
         )
-        return convolution(strategy, frame, dtype)
+        return convolution_runner(strategy, frame, dtype)
 
     def pieces(
         self, strategy: choose.Pieces, call: ConvCall, checked: Checked, dtype: np.dtype[Any]

@@ -52,7 +52,7 @@ def explain(
     operation = OPERATIONS[name]
     given = [bound.arguments[parameter] for parameter, _ in operation.signature.parameters]
     runner = operation.runner(*given)
-    return describe(name, runner, arrays_of(operation, runner, given))
+    return explanation(name, runner, arrays_of(operation, runner, given))
 
 
 def arrays_of(operation: Operation, runner: Runner, given: list[Any]) -> Arrays:
@@ -68,7 +68,7 @@ def arrays_of(operation: Operation, runner: Runner, given: list[Any]) -> Arrays:
     return tuple(found)
 
 
-def describe(name: str, runner: Runner, arrays: Arrays) -> Explanation:
+def explanation(name: str, runner: Runner, arrays: Arrays) -> Explanation:
     """What the runner does with these arrays; integers are looked at for their range, as in a call."""
     found, way = runner, [runner.strategy]
     while isinstance(found, PyRunner) and hasattr(found.function, "delegate"):
@@ -92,7 +92,11 @@ def computing(runner: Runner, why: str) -> dict[str, Any]:
         return {"algorithm": "direct", "kernel": "numpy", "reason": why, "threads": 1}
     report = runner.report()
     kernel = choose.Kernel(report["kernel"])
-    found: dict[str, Any] = {"algorithm": algorithm_of(strategy), "kernel": kernel.value, "reason": why}
+    found: dict[str, Any] = {
+        "algorithm": algorithm_of(strategy),
+        "kernel": kernel.value,
+        "reason": why,
+    }
     if isinstance(strategy, choose.Direct):
         tiled = kernel in (choose.Kernel.GEMM, choose.Kernel.PHASES)
         found.update(tile=report["tile"] if tiled else None, box=report["box"])

@@ -165,7 +165,7 @@ class Overlap:
             N=1, G=1, C=inputs, O=outputs, size=size, before=(0, 0, 0), out=(d, h, w),
             mode=PadMode.PAD_ZEROS,
         )  # fmt: skip
-        strategy = choose.convolution(sub, self.strategy.machine, "direct", choose.WeightUse.ONCE)
+        strategy = choose.kernels(sub, self.strategy.machine, "direct", choose.WeightUse.ONCE)
         shape = (outputs, inputs, *p.kernel)
         program = ConvProgram(strategy, 3, False, (outputs, d, h, w), shape)
         return self.programs.setdefault((outputs, inputs), program)

@@ -101,24 +101,24 @@ def check_pool(name: str, rank: int, shape: Shape, wanted: Wanted, itemsize: int
     return Pooling(problem, rank, batched, out_shape, wanted)
 
 
-def pool(strategy: choose.Strategy, pooling: Pooling, dtype: np.dtype[Any]) -> Runner:
+def pool_runner(strategy: choose.Strategy, pooling: Pooling, dtype: np.dtype[Any]) -> Runner:
     """The runner of a pool whose result is of `dtype`."""
     shape = pooling.out_shape
     match strategy:
         case choose.Pool():
             return PoolProgram(strategy, pooling.rank, pooling.batched, shape)
         case choose.Shifted():
-            shifting = Shifting(pool(strategy.inner, pooling, np.dtype(np.int64)), dtype)
+            shifting = Shifting(pool_runner(strategy.inner, pooling, np.dtype(np.int64)), dtype)
             return PyRunner(shifting, dtype, shape, strategy)
         case choose.Powers(inner=choose.Pool() as inner):
             computed = np.dtype(inner.machine.dtype)
-            powers = PowerSum(pool(inner, pooling, computed), strategy.norm, pooling.taps)
+            powers = PowerSum(pool_runner(inner, pooling, computed), strategy.norm, pooling.taps)
             return PyRunner(powers, computed, shape, strategy)
         case choose.Converted(inner=choose.Pool(op=PoolOp.POOL_MAX) as inner):
-            maxima = Maxima(pool(inner, pooling, np.dtype(strategy.computed_in)), dtype)
+            maxima = Maxima(pool_runner(inner, pooling, np.dtype(strategy.computed_in)), dtype)
             return PyRunner(maxima, dtype, shape, strategy)
         case choose.Converted():
-            runner = pool(strategy.inner, pooling, np.dtype(strategy.computed_in))
+            runner = pool_runner(strategy.inner, pooling, np.dtype(strategy.computed_in))
             return converted(strategy, runner, dtype)
         case _:
             raise TypeError(f"cconv: no pool by {type(strategy).__name__}")
@@ -220,7 +220,7 @@ class Maximum(Reduction):
         dtypes = dtypes_of((x,), dtype, element.maximum)
         strategy = choose.any_maximum(pooling.problem, dtypes, _isa.machine, indexed)
         if not isinstance(strategy, choose.Pieces):
-            return pool(strategy, pooling, dtype)
+            return pool_runner(strategy, pooling, dtype)
 
         def resolve(x: Array, wanted: Wanted) -> Runner:
             return self.resolve(x, wanted, indexed)
@@ -258,7 +258,7 @@ class Average(Reduction):
         dtypes = dtypes_of((x,), dtype, computed)
         strategy = choose.any_average(pooling.problem, dtypes, _isa.machine, divide)
         if not isinstance(strategy, choose.Pieces):
-            return pool(strategy, pooling, dtype)
+            return pool_runner(strategy, pooling, dtype)
 
         def resolve(x: Array, wanted: Wanted) -> Runner:
             return self.resolve(x, wanted, divide)
@@ -357,7 +357,7 @@ class PowerPooling(Reduction):
         dtypes = dtypes_of((x,), dtype, computed)
         strategy = choose.any_norm(pooling.problem, dtypes, _isa.machine, norm)
         if not isinstance(strategy, choose.Pieces):
-            return pool(strategy, pooling, dtype)
+            return pool_runner(strategy, pooling, dtype)
 
         def resolve(x: Array, wanted: Wanted) -> Runner:
             return self.resolve(x, wanted, norm)

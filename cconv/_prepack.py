@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -21,6 +21,19 @@ if TYPE_CHECKING:
 SHAPES_MOST = 256  # whose runners are remembered
 
 
+class PackOptions(NamedTuple):
+    """The parameters of `prepack`."""
+
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: Any
+    padding_mode: Any
+    transposed: Any
+    output_padding: Any
+    algorithm: Any
+
+
 class Prepacked:
     """
     A convolution with fixed weights, kept in the kernels' own layout; made by `prepack`.
@@ -29,10 +42,10 @@ class Prepacked:
     pickles and copies as plain weights.
     """
 
-    __slots__ = ("_bias", "_call", "_given", "_kept", "_runners", "_shared", "_state", "_weight")
+    __slots__ = ("_bias", "_call", "_given", "_kept", "_options", "_runners", "_shared", "_weight")
 
-    def __init__(self, *state: Any):
-        weight, bias, stride, padding, dilation, groups, mode, transposed, extra, algorithm = state
+    def __init__(self, weight: Any, bias: Any, options: PackOptions):
+        stride, padding, dilation, groups, mode, transposed, extra, algorithm = options
         name = "prepack"
         weight = checks.array(name, "weight", weight)
         rank = checks.packed_rank(name, weight)
@@ -53,7 +66,7 @@ class Prepacked:
         else:
             self._call = Convolution(f"conv{rank}d", rank)
             self._given = (stride, padding, dilation, groups, mode)
-        self._state = (stride, padding, dilation, groups, mode, transposed, extra, algorithm)
+        self._options = options._replace(groups=groups, transposed=transposed)
         self._kept = Kept(self._other)
         self._runners: dict[Any, Runner] = {}
         self._shared: dict[Any, Any] = {}  # prepared weights that programs share, by their layout
@@ -81,8 +94,8 @@ class Prepacked:
         call, weight, bias = self._call, self._weight, self._bias
         groups = self._given[3]
         checks.conv_arrays(call.name, call.rank, x, weight, bias, groups, call.transposed)
-        use, algorithm = choose.WeightUse.KEPT, self._state[-1]
-        runner = call.resolve(ConvCall(x, weight, bias, self._given, algorithm, use))
+        use, algorithm = choose.WeightUse.KEPT, self._options.algorithm
+        runner = call.resolve(ConvCall(x, weight, bias, self._given, algorithm, use=use))
         work: Any
         if isinstance(runner, ConvProgram):
             prepared = self._kept.prepared(runner, weight)
@@ -97,7 +110,7 @@ class Prepacked:
         return PyRunner(work, runner.dtype, runner.out_shape, runner.strategy)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Prepacked, (self._weight, self._bias, *self._state)
+        return Prepacked, (self._weight, self._bias, self._options)
 
     def __copy__(self) -> Prepacked:
         return self

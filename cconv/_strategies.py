@@ -42,7 +42,7 @@ class Frame(NamedTuple):
         return self._replace(out_shape=tuple(out), weight_shape=tuple(weight))
 
 
-def convolution(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[Any]) -> Runner:
+def convolution_runner(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[Any]) -> Runner:
     """The runner of a convolution or an input gradient, with a result of `dtype`; its arrays are (x, weight, bias)."""
     shape = frame.out_shape
     match strategy:
@@ -58,7 +58,7 @@ def convolution(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[Any]) -
             return PyRunner(Folding(strategy, frame), dtype, shape, strategy)
         case choose.Converted():
             computed = np.dtype(strategy.computed_in)
-            return converted(strategy, convolution(strategy.inner, frame, computed), dtype)
+            return converted(strategy, convolution_runner(strategy.inner, frame, computed), dtype)
         case choose.Doubled():
             return PyRunner(Doubling(strategy, frame, dtype), dtype, shape, strategy)
         case choose.Ranged():
@@ -138,11 +138,13 @@ class Ranging:
     """
 
     def __init__(self, strategy: choose.Ranged, frame: Frame, dtype: np.dtype[Any]):
-        self.exact = convolution(strategy.exact, frame, dtype)
+        self.exact = convolution_runner(strategy.exact, frame, dtype)
         self.floats = []
         for limit, inner in strategy.floats:
             assert isinstance(inner, choose.Direct)
-            self.floats.append((limit, convolution(inner, frame, np.dtype(inner.machine.dtype))))
+            self.floats.append(
+                (limit, convolution_runner(inner, frame, np.dtype(inner.machine.dtype)))
+            )
             self.terms = inner.whole.C * volume(inner.whole.kernel)
 
     def pick(self, x: Array, weight: int, bias: int) -> int | None:
@@ -211,7 +213,7 @@ class Doubling:
     def __init__(self, strategy: choose.Doubled, frame: Frame, dtype: np.dtype[Any]):
         inner = strategy.inner
         problem = inner.whole if isinstance(inner, choose.Direct) else inner.problem
-        self.runner = convolution(inner, frame.doubled(), np.dtype(inner.machine.dtype))
+        self.runner = convolution_runner(inner, frame.doubled(), np.dtype(inner.machine.dtype))
         self.dtype, self.frame, self.groups = dtype, frame, problem.G
 
     def delegate(self, arrays: Arrays) -> tuple[Runner, Arrays]:
@@ -288,7 +290,7 @@ class Folding:
         padded = tuple(L + b + a for L, b, a in sides)[-rank:]
         inner = frame._replace(out_shape=(*frame.out_shape[:-rank], *padded))
         dtype = np.dtype(strategy.inner.machine.dtype)
-        self.runner = convolution(strategy.inner, inner, dtype)
+        self.runner = convolution_runner(strategy.inner, inner, dtype)
 
     def delegate(self, arrays: Arrays) -> tuple[Runner, Arrays]:
         return self.runner, arrays

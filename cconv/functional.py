@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from ._explain import Explanation
 from ._explain import explain as _explain
 from ._operations import operation
-from ._prepack import Prepacked
+from ._prepack import PackOptions, Prepacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -1140,18 +1140,17 @@ def prepack(
     >>> run(np.zeros((1, 1, 28, 28), np.float32)).shape
     (1, 64, 28, 28)
     """
-    return Prepacked(
-        weight,
-        bias,
-        stride,
-        padding,
-        dilation,
-        groups,
-        padding_mode,
-        transposed,
-        output_padding,
-        algorithm,
+    options = PackOptions(
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        transposed=transposed,
+        output_padding=output_padding,
+        algorithm=algorithm,
     )
+    return Prepacked(weight, bias, options)
 
 
 def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
