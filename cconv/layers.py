@@ -309,7 +309,9 @@ class _ConvNd(_Conv):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -423,7 +425,9 @@ class _ConvTransposeNd(_Conv):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -503,7 +507,9 @@ class _MaxPoolNd(_Window):
         )
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
@@ -544,15 +550,15 @@ class _AvgPoolNd(_Window):
 
         @overload
         def forward(
-            self: Layer, input: NDArray[Real], *, out: NDArray[Real] | None = None
+            self: Any, input: NDArray[Real], *, out: NDArray[Real] | None = None
         ) -> NDArray[Real]: ...
         @overload
         def forward(
-            self: Layer, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
+            self: Any, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
         ) -> NDArray[np.float64]: ...
         @overload
         def forward(
-            self: Layer, input: ArrayLike, *, out: NDArray[Untyped] | None = None
+            self: Any, input: ArrayLike, *, out: NDArray[Untyped] | None = None
         ) -> Array: ...
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
@@ -571,7 +577,9 @@ class _AvgPoolNd(_Window):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("avg_pool")(
@@ -622,7 +630,9 @@ class _LPPoolNd(_Window):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
@@ -653,7 +663,9 @@ class _AdaptiveNd(Layer):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_avg_pool")(
@@ -679,7 +691,9 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         )
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_max_pool")(
@@ -732,7 +746,9 @@ class _MaxUnpoolNd(_Window):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         indices, output_size = self._last()
@@ -777,7 +793,9 @@ class Unfold(Layer):
         return columns
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.fold(
@@ -828,7 +846,9 @@ class Fold(Unfold):
         )
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.unfold(
