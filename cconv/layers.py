@@ -3,8 +3,8 @@ Layers with ``torch.nn``'s constructors: they hold parameters and weights, and c
 
 ``layer(x)`` is ``layer.forward(x)``. Weights are plain arrays: ``layer.weight``, ``layer.bias`` (or None).
 ``layer.backward(grad_output)`` returns the gradient by the input of the last forward call, and leaves those by the
-weights in ``layer.weight_grad`` and ``layer.bias_grad`` (each call overwrites them). A layer keeps a reference to its
-last input for that, not a copy: who changes it in place, changes the gradients.
+weights in ``layer.weight_grad`` and ``layer.bias_grad`` (None before; each call overwrites them). A layer keeps a
+reference to its last input for that, not a copy: who changes it in place, changes the gradients.
 They start as torch's do, Kaiming uniform: from ``(-b, b)`` with ``b = 1 / sqrt(fan_in)`` and
 ``fan_in = weight.shape[1] * prod(kernel)``.
 Each kind is written once; the classes for 1, 2 and 3 axes differ in `rank` only.

@@ -2,6 +2,7 @@
 
 import ast
 import inspect
+import os
 import re
 import subprocess
 import sys
@@ -25,8 +26,8 @@ def errors(folder, *files):
     """The errors that `mypy --strict` finds: {(file name, line): codes}."""
     pytest.importorskip("mypy")
     command = [sys.executable, "-m", "mypy", "--strict", "--config-file=", f"--cache-dir={folder}"]
-    # a source tree that is no installation is found by its path, and its own errors are not the programs'
-    environment = {"PATH": "", "HOME": str(folder)}
+    environment = {k: v for k, v in os.environ.items() if k not in ("PYTHONPATH", "MYPYPATH")}
+    # a source tree that is no installation is found by its path; its own errors are not the programs'
     if "site-packages" not in PACKAGE.parts:
         environment["MYPYPATH"] = str(PACKAGE.parent)
     done = subprocess.run(
