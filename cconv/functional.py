@@ -422,7 +422,12 @@ if TYPE_CHECKING:
     @overload
     def max_pool2d(
         input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
-        ceil_mode: bool = False, *, return_indices: bool, out: Array | None = None,
+        ceil_mode: bool = False, *, return_indices: bool, out: NDArray[Untyped] | None = None,
+    ) -> Any: ...
+    @overload
+    def max_pool2d(
+        input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: bool, out: NDArray[Number],
     ) -> Any: ...
     @overload
     def max_pool2d(
@@ -845,7 +850,11 @@ if TYPE_CHECKING:
     ) -> tuple[Array, Indices]: ...
     @overload
     def adaptive_max_pool2d(
-        input: ArrayLike, output_size: Sizes, return_indices: bool, *, out: Array | None = None,
+        input: ArrayLike, output_size: Sizes, return_indices: bool, *, out: NDArray[Untyped] | None = None,
+    ) -> Any: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: NDArray[Number], output_size: Sizes, return_indices: bool, *, out: NDArray[Number],
     ) -> Any: ...
     # fmt: on
 
