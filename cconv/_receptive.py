@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from . import _args
+from ._check import params
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -42,11 +42,11 @@ def fields(layers: Sequence[Any], rank: int = 2) -> list[Field]:
             )
         if hasattr(layer, "kernel_size"):
             what = "receptive_field"
-            k = _args.axes(what, "kernel_size", layer.kernel_size, rank, 1)
-            s = _args.axes(what, "stride", layer.stride, rank, 1)
-            d = _args.axes(what, "dilation", getattr(layer, "dilation", 1), rank, 1)
+            k = params.axes(what, "kernel_size", layer.kernel_size, rank, 1)
+            s = params.axes(what, "stride", layer.stride, rank, 1)
+            d = params.axes(what, "dilation", getattr(layer, "dilation", 1), rank, 1)
             padding = getattr(layer, "padding", 0)
-            before, _ = _args.conv_padding(what, padding, rank, s, d, k)
+            before, _ = params.conv_padding(what, padding, rank, s, d, k)
             start = tuple(a - p * j for a, p, j in zip(start, before, jump, strict=True))
             size = tuple(r + (n - 1) * e * j for r, n, e, j in zip(size, k, d, jump, strict=True))
             jump = tuple(j * n for j, n in zip(jump, s, strict=True))

@@ -17,7 +17,8 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from . import _args, functional, grad
+from . import _elements, functional, grad
+from ._check import arrays, params, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -131,20 +132,20 @@ class Layer:
                 f"load_state_dict: {type(self).__name__} has {sorted(own)}; missing {sorted(missing)}, "
                 f"unknown {sorted(unknown)}"
             )
-        arrays = {}
+        checked = {}
         for name in own:
-            array = _args.array("load_state_dict", name, state_dict[name])
+            array = arrays.array("load_state_dict", name, state_dict[name])
             have = getattr(self, name)
             if array.shape != have.shape:
                 raise ValueError(
                     f"load_state_dict: {name} must have shape {have.shape}, got {array.shape}"
                 )
-            if not np.can_cast(array.dtype, have.dtype, "same_kind"):
+            if not _elements.same_kind(array.dtype, have.dtype):
                 raise TypeError(
                     f"load_state_dict: {name} of dtype {array.dtype} does not fit {have.dtype}"
                 )
-            arrays[name] = array.astype(have.dtype)
-        for name, array in arrays.items():
+            checked[name] = array.astype(have.dtype)
+        for name, array in checked.items():
             setattr(self, name, array)
 
 
@@ -196,12 +197,12 @@ class _Conv(Layer):
         rng: int | np.random.Generator | None,
     ) -> None:
         name = type(self).__name__
-        self.in_channels = _args.integer(name, "in_channels", in_channels, 1)
-        self.out_channels = _args.integer(name, "out_channels", out_channels, 1)
-        self.groups = _args.integer(name, "groups", groups, 1)
-        self.kernel_size = _args.axes(name, "kernel_size", kernel_size, self.rank, 1)
-        _args.layer_groups(name, self.in_channels, self.out_channels, self.groups)
-        kind = _args.layer_dtype(name, dtype)
+        self.in_channels = params.integer(name, "in_channels", in_channels, 1)
+        self.out_channels = params.integer(name, "out_channels", out_channels, 1)
+        self.groups = params.integer(name, "groups", groups, 1)
+        self.kernel_size = params.axes(name, "kernel_size", kernel_size, self.rank, 1)
+        params.layer_groups(name, self.in_channels, self.out_channels, self.groups)
+        kind = params.layer_dtype(name, dtype)
         rng = np.random.default_rng(rng)
         first, second = out_channels, in_channels // groups
         if transposed:
@@ -276,9 +277,9 @@ class _ConvNd(_Conv):
         self._setup(False, in_channels, out_channels, kernel_size, groups, bias, dtype, rng)
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.padding_mode = padding_mode
-        _args.packed_params(
-            type(self).__name__, self.rank, stride, padding, dilation, padding_mode, False, 0, self.weight
-        )  # fmt: skip
+        params.packed_params(
+            type(self).__name__, self.kernel_size, stride, padding, dilation, padding_mode, False, 0
+        )
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         options = (self.stride, self.padding, self.dilation, self.groups)
@@ -349,9 +350,8 @@ class _ConvTransposeNd(_Conv):
         self._setup(True, in_channels, out_channels, kernel_size, groups, bias, dtype, rng)
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.output_padding, self.padding_mode = output_padding, padding_mode
-        _args.packed_params(
-            type(self).__name__, self.rank, stride, padding, dilation, padding_mode, True, output_padding,
-            self.weight,
+        params.packed_params(
+            type(self).__name__, self.kernel_size, stride, padding, dilation, padding_mode, True, output_padding
         )  # fmt: skip
 
     def forward(
@@ -364,8 +364,8 @@ class _ConvTransposeNd(_Conv):
         """`output_size` chooses, as in torch, among the sizes that output padding can reach."""
         extra = self.output_padding
         if output_size is not None:
-            x = _args.array(type(self).__name__, "input", input)
-            extra = _args.extra_padding(
+            x = arrays.array(type(self).__name__, "input", input)
+            extra = shapes.extra_padding(
                 type(self).__name__,
                 x.shape,
                 output_size,
@@ -410,12 +410,12 @@ class _Window(Layer):
         self, kernel_size: Size, stride: Size | None, padding: Pads = 0, dilation: Size = 1
     ) -> None:
         name = type(self).__name__
-        _args.axes(name, "kernel_size", kernel_size, self.rank, 1)
+        params.axes(name, "kernel_size", kernel_size, self.rank, 1)
         self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        _args.axes(name, "stride", self.stride, self.rank, 1)
-        _args.pairs(name, padding, self.rank)
-        _args.axes(name, "dilation", dilation, self.rank, 1)
+        self.stride = kernel_size if params.is_kernel_size(stride) else stride
+        params.axes(name, "stride", self.stride, self.rank, 1)
+        params.pairs(name, padding, self.rank)
+        params.axes(name, "dilation", dilation, self.rank, 1)
 
 
 class _MaxPoolNd(_Window):
@@ -544,7 +544,7 @@ class _LPPoolNd(_Window):
         ceil_mode: bool = False,
     ) -> None:
         self.norm_type = norm_type
-        _args.norm(type(self).__name__, norm_type)
+        params.norm(type(self).__name__, norm_type)
         self._window(kernel_size, stride)
         self.ceil_mode = ceil_mode
 
@@ -574,7 +574,7 @@ class _AdaptiveNd(Layer):
     """
 
     def __init__(self, output_size: Sizes) -> None:
-        _args.output_size(type(self).__name__, output_size, (1,) * self.rank, self.rank)
+        params.output_size(type(self).__name__, output_size, (1,) * self.rank, self.rank)
         self.output_size = output_size
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
@@ -665,7 +665,7 @@ class Unfold(Layer):
         self, kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1
     ) -> None:
         if type(self) is Unfold:
-            _args.fold_geometry("Unfold", kernel_size, dilation, padding, stride)
+            params.fold_geometry("Unfold", kernel_size, dilation, padding, stride)
         self.kernel_size, self.dilation = kernel_size, dilation
         self.padding, self.stride = padding, stride
 
@@ -709,7 +709,7 @@ class Fold(Unfold):
         stride: Size = 1,
     ) -> None:
         super().__init__(kernel_size, dilation, padding, stride)
-        _args.fold_geometry("Fold", kernel_size, dilation, padding, stride, output_size)
+        params.fold_geometry("Fold", kernel_size, dilation, padding, stride, output_size)
         self.output_size = output_size
 
     def forward(self, input: ArrayLike) -> Array:

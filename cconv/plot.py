@@ -15,7 +15,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from . import _args, _receptive, functional
+from . import _receptive, functional
+from ._check import arrays, params
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -131,7 +132,7 @@ def _save(figure: Any, draw: Any, count: int, path: str | os.PathLike[str], fps:
 
 
 def _plane(name: str, value: ArrayLike) -> Array:
-    a = _args.array(name, "input", value)
+    a = arrays.array(name, "input", value)
     if a.ndim != 2 or a.size == 0:
         raise ValueError(f"{name}: input must have shape (H, W), got {a.shape}")
     return a.astype(np.float64)
@@ -193,8 +194,8 @@ def animate_conv(
     x, w = _plane(name, input), _plane(name, kernel)
     y: Array = functional.conv2d(x[None], w[None, None], None, stride, padding, dilation)[0]
     _frames(name, y.size)
-    s, d = _args.axes(name, "stride", stride, 2, 1), _args.axes(name, "dilation", dilation, 2, 1)
-    before, after = _args.conv_padding(name, padding, 2, s, d, w.shape)
+    s, d = params.axes(name, "stride", stride, 2, 1), params.axes(name, "dilation", dilation, 2, 1)
+    before, after = params.conv_padding(name, padding, 2, s, d, w.shape)
     padded = np.pad(x, list(zip(before, after, strict=True)))
     figure = _figure(13, 4.6)
     widths = (padded.shape[1], max(3, w.shape[1]) + 1, y.shape[1])
@@ -278,7 +279,7 @@ def animate_pool(
     if kind not in ("max", "avg"):
         raise ValueError(f"{name}: kind must be 'max' or 'avg', got {kind!r}")
     x = _plane(name, input)
-    geometry = _args.pool_geometry(name, 2, kernel_size, stride, padding, dilation)
+    geometry = params.pool_geometry(name, 2, kernel_size, stride, padding, dilation)
     kernel, s, before, after, d = geometry
     y: Array
     if kind == "max":
@@ -363,7 +364,7 @@ def feature_maps(maps: ArrayLike, columns: int | None = None) -> Any:
     >>> len(feature_maps(np.random.default_rng(0).random((6, 8, 8))).axes)
     6
     """
-    a = _args.array("feature_maps", "maps", maps)
+    a = arrays.array("feature_maps", "maps", maps)
     if a.ndim == 4 and a.shape[0] == 1:
         a = a[0]
     if a.ndim != 3 or a.size == 0:
@@ -392,7 +393,7 @@ def kernels(weight: ArrayLike, columns: int | None = None) -> Any:
     >>> len(kernels(cconv.Conv2d(1, 16, 3, rng=0).weight).axes)
     16
     """
-    w = _args.array("kernels", "weight", weight)
+    w = arrays.array("kernels", "weight", weight)
     if w.ndim != 4 or w.size == 0:
         raise ValueError(f"kernels: weight must have shape (O, C, kh, kw), got {w.shape}")
     most = float(abs(w).max()) or 1.0
