@@ -104,7 +104,10 @@ def _correlate(
     if a.size == 0 or b.size == 0:
         return np.array([], dtype)
     # everything below correlates, without conjugating
-    b = b[(slice(None, None, -1),) * b.ndim] if turned else b.conj()
+    if turned:
+        b = b[(slice(None, None, -1),) * b.ndim]
+    elif b.dtype.kind == "c":
+        b = b.conj()
     if a.ndim == 0:
         scalar: Array = np.asarray(a * b, dtype)[()]
         return scalar
