@@ -33,7 +33,8 @@ def numbers(name: str, parameter: str, value: Any) -> Array:
         ) from None
     known = a.dtype.kind in "biufc" and a.dtype.char not in "gG"
     if not known and a.dtype.name != "bfloat16":  # NumPy has no kind for the last
-        raise TypeError(f"{name}: {parameter} must hold numbers, got dtype {a.dtype}")
+        expected = "real or complex numbers of at most 8 bytes a part"
+        raise TypeError(f"{name}: {parameter} must hold {expected}, got dtype {a.dtype}")
     return a
 
 
