@@ -31,11 +31,15 @@ def numbers(name: str, parameter: str, value: Any) -> Array:
         raise TypeError(
             f"{name}: {parameter} must be an array of numbers, got {given} ({error})"
         ) from None
-    known = a.dtype.kind in "biufc" and a.dtype.char not in "gG"
-    if not known and a.dtype.name != "bfloat16":  # NumPy has no kind for the last
+    if not is_bfloat16(a.dtype) and (a.dtype.kind not in "biufc" or a.dtype.char in "gG"):
         expected = "real or complex numbers of at most 8 bytes a part"
         raise TypeError(f"{name}: {parameter} must hold {expected}, got dtype {a.dtype}")
     return a
+
+
+def is_bfloat16(dtype: np.dtype[Any]) -> bool:
+    """ml_dtypes.bfloat16, whether that package is loaded or not."""
+    return dtype.kind == "V" and dtype.name == "bfloat16"
 
 
 def ndarray(value: Any) -> Array:
