@@ -24,10 +24,21 @@ if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from numpy.typing import ArrayLike, DTypeLike
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._prepack import Prepacked
-    from .functional import Array, Pads, Size, Sizes
+    from ._typing import (
+        Array,
+        Padding,
+        PaddingMode,
+        Pads,
+        Real,
+        Scalar,
+        Size,
+        Sizes,
+        Untyped,
+        Whole,
+    )
 
 
 __all__ = [
@@ -155,12 +166,13 @@ class _Conv(Layer):
     _names = ("weight", "bias")
     _base: str
     weight: Array
-    bias: Array | None
-    weight_grad: Array | None = None
-    bias_grad: Array | None = None
+    # None without a bias, or before a backward call; "Any" lets those who know that it is an array go without a check.
+    bias: Array | Any
+    weight_grad: Array | Any = None
+    bias_grad: Array | Any = None
     stride: Size
-    padding: Pads | str
-    padding_mode: str
+    padding: Padding
+    padding_mode: PaddingMode
 
     @overload
     def backward(
@@ -265,11 +277,11 @@ class _ConvNd(_Conv):
         out_channels: int,
         kernel_size: Size,
         stride: Size = 1,
-        padding: Pads | str = 0,
+        padding: Padding = 0,
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: PaddingMode = "zeros",
         *,
         dtype: DTypeLike | None = None,
         rng: int | np.random.Generator | None = None,
@@ -281,6 +293,13 @@ class _ConvNd(_Conv):
             type(self).__name__, self.kernel_size, stride, padding, dilation, padding_mode, False, 0
         )
 
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: ArrayLike, *, out: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array: ...
+
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         options = (self.stride, self.padding, self.dilation, self.groups)
         named = {"padding_mode": self.padding_mode}
@@ -289,6 +308,11 @@ class _ConvNd(_Conv):
             input, self.weight, self.bias, *options, **named, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -342,7 +366,7 @@ class _ConvTransposeNd(_Conv):
         groups: int = 1,
         bias: bool = True,
         dilation: Size = 1,
-        padding_mode: str = "zeros",
+        padding_mode: Literal["zeros"] = "zeros",
         *,
         dtype: DTypeLike | None = None,
         rng: int | np.random.Generator | None = None,
@@ -353,6 +377,25 @@ class _ConvTransposeNd(_Conv):
         params.packed_params(
             type(self).__name__, self.kernel_size, stride, padding, dilation, padding_mode, True, output_padding
         )  # fmt: skip
+
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self,
+            input: ArrayLike,
+            output_size: Sequence[int] | None = None,
+            *,
+            out: NDArray[Scalar],
+        ) -> NDArray[Scalar]: ...
+        @overload
+        def forward(
+            self,
+            input: ArrayLike,
+            output_size: Sequence[int] | None = None,
+            *,
+            out: Array | None = None,
+        ) -> Array: ...
 
     def forward(
         self,
@@ -380,6 +423,11 @@ class _ConvTransposeNd(_Conv):
             input, self.weight, self.bias, *options, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -445,7 +493,7 @@ class _MaxPoolNd(_Window):
         self.padding, self.dilation = padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
-    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Any:
+    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array | Any:
         self._saved = input
         return self._function("max_pool")(
             input,
@@ -457,6 +505,11 @@ class _MaxPoolNd(_Window):
             self.return_indices,
             out=out,
         )
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
@@ -493,6 +546,21 @@ class _AvgPoolNd(_Window):
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
         self.dilation = dilation
 
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self: Any, input: NDArray[Real], *, out: NDArray[Real] | None = None
+        ) -> NDArray[Real]: ...
+        @overload
+        def forward(
+            self: Any, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
+        ) -> NDArray[np.float64]: ...
+        @overload
+        def forward(
+            self: Any, input: ArrayLike, *, out: NDArray[Untyped] | None = None
+        ) -> Array: ...
+
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         result: Array = self._function("avg_pool")(
             input,
@@ -507,6 +575,11 @@ class _AvgPoolNd(_Window):
         )
         self._saved = np.shape(input)
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("avg_pool")(
@@ -548,12 +621,18 @@ class _LPPoolNd(_Window):
         self._window(kernel_size, stride)
         self.ceil_mode = ceil_mode
 
+    @functional.typed_as(_AvgPoolNd.forward)
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         self._saved = input
         result: Array = self._function("lp_pool")(
             input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
@@ -577,10 +656,16 @@ class _AdaptiveNd(Layer):
         params.output_size(type(self).__name__, output_size, (1,) * self.rank, self.rank)
         self.output_size = output_size
 
+    @functional.typed_as(_AvgPoolNd.forward)
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         result: Array = self._function("adaptive_avg_pool")(input, self.output_size, out=out)
         self._saved = np.shape(input)
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_avg_pool")(
@@ -599,11 +684,16 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         super().__init__(output_size)
         self.return_indices = return_indices
 
-    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Any:
+    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array | Any:
         self._saved = input
         return self._function("adaptive_max_pool")(
             input, self.output_size, self.return_indices, out=out
         )
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_max_pool")(
@@ -632,6 +722,20 @@ class _MaxUnpoolNd(_Window):
         self.kernel_size, self.padding = _shown(kernel_size, self.rank), padding
         self.stride, self.padding = _shown(self.stride, self.rank), _shown(padding, self.rank)
 
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self,
+            input: NDArray[Scalar],
+            indices: ArrayLike,
+            output_size: Sequence[int] | None = None,
+        ) -> NDArray[Scalar]: ...
+        @overload
+        def forward(
+            self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
+        ) -> Array: ...
+
     def forward(
         self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
     ) -> Array:
@@ -640,6 +744,11 @@ class _MaxUnpoolNd(_Window):
             input, indices, self.kernel_size, self.stride, self.padding, output_size
         )
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         indices, output_size = self._last()
@@ -669,12 +778,24 @@ class Unfold(Layer):
         self.kernel_size, self.dilation = kernel_size, dilation
         self.padding, self.stride = padding, stride
 
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike) -> Array: ...
+
     def forward(self, input: ArrayLike) -> Array:
         columns = functional.unfold(
             input, self.kernel_size, self.dilation, self.padding, self.stride
         )
         self._saved = np.shape(input)[columns.ndim - 1 :]
         return columns
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.fold(
@@ -712,10 +833,22 @@ class Fold(Unfold):
         params.fold_geometry("Fold", kernel_size, dilation, padding, stride, output_size)
         self.output_size = output_size
 
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike) -> Array: ...
+
     def forward(self, input: ArrayLike) -> Array:
         return functional.fold(
             input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride
         )
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.unfold(

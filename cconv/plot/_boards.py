@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
     from numpy.typing import ArrayLike
 
-    from ..functional import Array
+    from .._typing import Array
 
 MOST_FRAMES = 400
 

@@ -12,7 +12,7 @@ from ._figures import limits, new_figure
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from ..functional import Array
+    from .._typing import Array
 
 
 def grid_figure(

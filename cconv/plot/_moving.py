@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -15,7 +15,7 @@ from ._figures import BLUE, ORANGE, limits, new_figure
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike
 
-    from ..functional import Array, Pads, Size
+    from .._typing import Array, Padding, Pads, Size
 
 
 def animate_conv(
@@ -23,7 +23,7 @@ def animate_conv(
     kernel: ArrayLike,
     path: str | os.PathLike[str],
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     *,
     fps: float = 2,
@@ -110,7 +110,7 @@ def animate_pool(
     padding: Pads = 0,
     dilation: Size = 1,
     *,
-    kind: str = "max",
+    kind: Literal["max", "avg"] = "max",
     fps: float = 2,
 ) -> Array:
     """
