@@ -22,7 +22,7 @@ FLOORS = [
     {"grad"},
     {"functional"},
     {"_prepack", "_grads", "capi"},
-    {"_calls"},
+    {"_calls", "_limits"},
     {"_layout", "_fft", "_stacked", "_backward", "_slabs"},
     {"_args", "_run"},
     {"_plan", "_cpu", "_processors", "_interpreter"},
