@@ -125,6 +125,7 @@ def shapes(rng, kind: str):
         "ecg": (n, 16, 24, 1, (40 * near,), (16,), among(rng, 2, 8), 1),
         "spectrogram": (1, 1, among(rng, 8, 80), 1, (2000 * near,), (400,), among(rng, 10, 160), 1),
         "filter": (1, 1, 1, few, (1000 * near,), (among(rng, 31, 101, 1001),), 1, 1),
+        "far lines": (1, 1, among(rng, 1, 16), 1, (150, 3000), (3, 2), 1, 70),
         "video": (n, among(rng, 1, 8, 32), 16, 1, (6, near // 2, near), (3, 3, 3), among(rng, 1, 1, 2), 1),
         "flat video": (1, 16, 16, 1, (8, near, near), (1, 3, 3), 1, 1),
     }[kind]  # fmt: skip
@@ -132,7 +133,7 @@ def shapes(rng, kind: str):
 
 KINDS = (
     "dense", "dense", "wide", "strided", "pointwise", "skipped", "depthwise", "grouped", "few", "dilated", "image",
-    "large kernel", "speech", "ecg", "spectrogram", "filter", "video", "flat video",
+    "large kernel", "speech", "ecg", "spectrogram", "filter", "far lines", "video", "flat video",
 )  # fmt: skip
 
 
@@ -229,6 +230,8 @@ def large_transposed(rng) -> Call:
     most = {1: (1, 2, 4, 8, 9, 100), 2: (1, 2, 2, 3, 4), 3: (1, 2)}[rank]
     size = tuple(max(4, m // {1: 4, 2: 2, 3: 2}[rank]) for m in size)
     stride = tuple(among(rng, *most) for _ in size)
+    if stride[0] > 8:
+        n, size = 1, (max(4, size[0] // 8),)
     if rank == 1 and rng.random() < 0.5:
         kernel = (2 * stride[0],)
     elif rng.random() < 0.6:
@@ -250,7 +253,8 @@ def large_transposed(rng) -> Call:
 def large_conv_gradient(rng) -> Call:
     """By input, weight and bias; by the input of long-strided ones, stacked."""
     transposed = rng.random() < 0.25
-    kind = str(rng.choice(("speech", "ecg", "ecg", "strided") if transposed else KINDS))
+    kinds = ("speech", "ecg", "ecg", "strided") if transposed else (*KINDS, *["spectrogram"] * 4)
+    kind = str(rng.choice(kinds))
     drawn = shapes(rng, kind)
     _, c, o, groups, size, kernel, stride, dilation = drawn
     rank = len(size)
@@ -425,6 +429,32 @@ def huge_conv(rng) -> Call:
     return conv_call(rng, name, (x, w, None), options, text)
 
 
+def huge_far(rng) -> Call:
+    """Taps so far apart that no slab holds two of them."""
+    dtype = str(rng.choice(["f8", "f4", "i4"]))
+    dilation = {"f8": 2_200_000}.get(dtype, 4_300_000)
+    x = numbers(rng, (1, among(rng, 1, 2), dilation + 30_000), dtype)
+    w = numbers(rng, (among(rng, 1, 2, 7), x.shape[1], 2), dtype)
+    options = {"padding": among(rng, 0, 5), "stride": among(rng, 1, 1, 7), "dilation": dilation}
+    gy = numbers(rng, cconv.conv1d(x, w, **options).shape, dtype)
+    of = str(rng.choice(["", "", "_input", "_weight"])) if dtype[0] == "f" else ""
+    text = f"huge far: conv1d{of} of {x.shape} {x.dtype} by {w.shape}, {options}"
+    if not of:
+        return conv_call(rng, "conv1d", (x, w, None), options, text)
+    function, shape = getattr(grad, "conv1d" + of), x.shape if of == "_input" else w.shape
+    if of == "_input":
+        return Call(
+            text,
+            lambda w, gy, out=None: function(shape, w, gy, out=out, **options),
+            [w, gy],
+            True,
+            (),
+        )
+    return Call(
+        text, lambda x, gy, out=None: function(x, shape, gy, out=out, **options), [x, gy], True, ()
+    )
+
+
 def huge_pool(rng) -> Call:
     shape, kernel = [
         ((1, 1, 4_500_000), 5),
@@ -468,10 +498,11 @@ def huge_gradient(rng) -> Call:
     )
 
 
+HUGE = (huge_conv, huge_conv, huge_conv, huge_far, huge_pool, huge_pool, huge_gradient)
+
+
 def huge(rng) -> Made:
-    return formed(
-        rng, until_valid(rng, (huge_conv, huge_conv, huge_pool, huge_pool, huge_gradient))
-    )
+    return formed(rng, until_valid(rng, HUGE))
 
 
 # ---------------------------------------------------------------- digests
