@@ -219,7 +219,7 @@ def homonyms(files):
     """
     owners: dict[str, set[str]] = defaultdict(set)
     for source in files:
-        if room(source.module) in (*PUBLIC, *PROGRAMS, "__init__") or source.suffix in (
+        if room(source.module) in (*PUBLIC, *PROGRAMS, "capi", "__init__") or source.suffix in (
             ".h",
             ".pyi",
         ):
