@@ -185,6 +185,8 @@ cdef class ConvProgram(Program):
         cdef int i, count = len(strategy.steps)
         self.shape_up(strategy, rank, batched, out_shape)
         self.form.line = strategy.flat
+        if strategy.machine.real:
+            table_of(strategy.machine, Kernel.WINOGRAD)  # loaded now: when it is needed, memory may be short
         self.weight_shape = weight_shape
         whole = strategy.whole
         code.G, code.C, code.O = whole.G, whole.C, whole.O
