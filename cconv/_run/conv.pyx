@@ -10,7 +10,7 @@ from libc.string cimport memcpy, memset
 from cconv._run.drive cimport INTERRUPTED, OK, Share, Status, Task, drive, multiply_adds, share
 from cconv._run.memory cimport (Workspace, delivered, give_workspace, new_output, new_workspace,
                                 take_workspace)
-from cconv._run.operand cimport Operand, release, take_dense, take_input
+from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
 from cconv._run.threads cimport enter_call, leave_call, team, thread_limit
 from cconv.kernels.job cimport ConvJob, KernelTable, Watch
@@ -308,7 +308,7 @@ cdef class ConvProgram(Program):
         cdef Workspace scratch = take_workspace(code.scratch_bytes)
         cdef Operand w
         cdef int allowed = thread_limit()
-        memset(&w, 0, sizeof(w))
+        hold_none(&w, 1)
         allowed = enter_call(allowed)
         try:
             take_dense(&w, weight, code.itemsize)
@@ -332,7 +332,7 @@ cdef class ConvProgram(Program):
         cdef int i, allowed
         if self.empty:
             return new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
-        memset(all, 0, sizeof(all))
+        hold_none(all, 4)
         allowed = thread_limit()
         allowed = enter_call(allowed)
         try:

@@ -1,4 +1,4 @@
-# cython: language_level=3, cdivision=True
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """The per-call path: a call's key, what was found for it, and the check of `out`; nothing that could be remembered."""
 import operator
 

@@ -9,7 +9,7 @@ from libc.string cimport memset
 from cconv._run.drive cimport INTERRUPTED, Status, Task, drive, useful
 from cconv._run.memory cimport (Workspace, array_bytes, delivered, give_workspace, new_output,
                                 take_workspace)
-from cconv._run.operand cimport Operand, hold, release, take_input
+from cconv._run.operand cimport Operand, hold, hold_none, release, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
 from cconv._run.threads cimport enter_call, leave_call, thread_limit
 from cconv.kernels.job cimport PoolJob, Watch
@@ -131,7 +131,7 @@ cdef class PoolProgram(Program):
         if self.empty:
             y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
             return (y, index) if indexed else y
-        memset(all, 0, sizeof(all))
+        hold_none(all, 3)
         allowed = thread_limit()
         allowed = enter_call(allowed)
         try:
