@@ -192,19 +192,20 @@ def positional_records(files):
 
 
 def unnamed_kernels(files, table, kernels, built=None):
-    """`kernels/__init__.py` names every kernel: its table, its text, the enum, the files and setup.py agree."""
+    """`kernels/__init__.py` names every kernel and file: its table, its text, the enum, the folder and setup.py agree."""
     texts = {source.path: source.text for source in files}
     text = ast.get_docstring(ast.parse(texts["kernels/__init__.py"])) or ""
-    told = dict(re.findall(r"^(\w+) +.* {2,}(\w+\.\w+)$", text, re.M))
+    told = set(re.findall(r"^(\w+) .*\w\.(?:pyx|pxd|h)$", text, re.M))
     for name in sorted({*table, *kernels, *told} - {"convert"}):
         for where, names in (("MODULES", table), ("the enum Kernel", kernels), ("the text", told)):
             if name not in names:
                 yield f"kernel {name} is not in {where}"
-    for name, file in told.items():
-        if f"kernels/{file}" not in texts:
-            yield f"kernel {name}: there is no kernels/{file}"
-    there = {p[8:-4] for p in texts if p.startswith("kernels/") and p.endswith(".pyx")} - {"job"}
-    for name in sorted(there ^ set(table.values())):
+    there = {path.removeprefix("kernels/") for path in texts if path.startswith("kernels/")}
+    there = {name for name in there if name.endswith((".pyx", ".pxd", ".h"))}
+    for name in sorted(set(re.findall(r"\w+\.(?:pyx|pxd|h)\b", text)) ^ there):
+        yield f"kernels/{name} is not both a file and in the text"
+    compiled = {name.removesuffix(".pyx") for name in there if name.endswith(".pyx")} - {"job"}
+    for name in sorted(compiled ^ set(table.values())):
         yield f"module {name} is not both in MODULES and in kernels/"
     for name in sorted(built ^ set(table.values())) if built else ():
         yield f"module {name} is not both in MODULES and in setup.py"
@@ -398,7 +399,9 @@ def test_rule_is_kept(rule, path, text):
     assert list(rule(files)) == []
 
 
-TOLD = '"""Kernels.\n\ngemm    dense convolution   gemm.pxd\npool    pools   pool.pyx\n"""\n'
+TOLD = (
+    '"""Kernels.\n\ngemm    dense convolution   conv.pyx, gemm.pxd\npool    pools   pool.pyx\n"""\n'
+)
 KERNEL_FILES = {
     "kernels/__init__.py": TOLD,
     "kernels/conv.pyx": "",
@@ -416,7 +419,8 @@ TABLE = {"gemm": "conv", "pool": "pool"}
         ({}, {**TABLE, "rows": "conv"}, {"gemm", "pool", "rows"}, None, "kernel rows is not in the text"),
         ({}, TABLE, {"gemm"}, None, "kernel pool is not in the enum"),
         ({"kernels/fft.pyx": ""}, TABLE, {"gemm", "pool"}, None, "module fft is not both in MODULES"),
-        ({"kernels/__init__.py": TOLD.replace("gemm.pxd", "tile.pxd")}, TABLE, {"gemm", "pool"}, None, "kernels/tile"),
+        ({"kernels/__init__.py": TOLD.replace("gemm.pxd", "tile.pxd")}, TABLE, {"gemm", "pool"}, None, "kernels/tile.pxd is"),
+        ({"kernels/tile.pxd": ""}, TABLE, {"gemm", "pool"}, None, "kernels/tile.pxd is not both a file and in the text"),
         ({}, TABLE, {"gemm", "pool"}, {"conv"}, "module pool is not both in MODULES and in setup.py"),
     ],
 )  # fmt: skip
