@@ -25,24 +25,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from ._typing import (
-        Algorithm,
-        Function,
-        Indices,
-        Listed,
-        Number,
-        Padding,
-        PaddingMode,
-        Real,
-        Scalar,
-        TransposedAlgorithm,
-        Untyped,
-        Whole,
-    )
+    # "as": for those who write signatures like these
+    from ._typing import Algorithm as Algorithm
     from ._typing import Array as Array
+    from ._typing import Function, Indices, Listed, Number, Real, Scalar, Untyped, Whole
+    from ._typing import Padding as Padding
+    from ._typing import PaddingMode as PaddingMode
     from ._typing import Pads as Pads
     from ._typing import Size as Size
     from ._typing import Sizes as Sizes
+    from ._typing import TransposedAlgorithm as TransposedAlgorithm
 
 _conv1d: Callable[..., Array] = operation("conv1d")
 _conv2d: Callable[..., Array] = operation("conv2d")
