@@ -9,6 +9,7 @@ import numpy as np
 from ._check import arrays as checks
 from ._check import params
 from ._convolutions import ConvCall, Convolution, TransposedConvolution
+from ._fft import Overlap
 from ._plan import choose
 from ._run.conv import ConvProgram
 from ._run.entry import Kept
@@ -96,15 +97,16 @@ class Prepacked:
         checks.conv_arrays(call.name, call.rank, x, weight, bias, groups, call.transposed)
         use, algorithm = choose.WeightUse.KEPT, self._options.algorithm
         runner = call.resolve(ConvCall(x, weight, bias, self._given, algorithm, use=use))
+        around = runner.function if isinstance(runner, PyRunner) else None
         work: Any
         if isinstance(runner, ConvProgram):
             prepared = self._kept.prepared(runner, weight)
             self._kept.keep(x, runner, prepared, bias)
             work = KeptProgram(runner, prepared, bias)
-        elif isinstance(runner.strategy, choose.Fft):
-            work = KeptSpectra(runner, weight, bias, self._shared)
-        elif isinstance(runner.strategy, choose.Ranged):
-            work = KeptRange(runner, weight, bias, self._kept)
+        elif isinstance(around, Overlap):
+            work = KeptSpectra(around, weight, bias, self._shared)
+        elif isinstance(around, Ranging):
+            work = KeptRange(around, weight, bias, self._kept)
         else:
             work = KeptArrays(runner, weight, bias)
         return PyRunner(work, runner.dtype, runner.out_shape, runner.strategy)
@@ -153,8 +155,8 @@ class KeptProgram:
 class KeptSpectra:
     """Weights of large kernels, transformed once where that fits the budget."""
 
-    def __init__(self, runner: PyRunner, weight: Array, bias: Array | None, shared: dict[Any, Any]):
-        self.overlap = overlap = runner.function
+    def __init__(self, overlap: Overlap, weight: Array, bias: Array | None, shared: dict[Any, Any]):
+        self.overlap = overlap
         self.bias = bias
         layout = overlap.layout()
         if layout not in shared:
@@ -168,8 +170,8 @@ class KeptSpectra:
 class KeptRange:
     """Integers as floats where their range allows it; that of the weights is known, and both kinds are prepared."""
 
-    def __init__(self, runner: PyRunner, weight: Array, bias: Array | None, kept: Kept):
-        self.ranging: Ranging = runner.function
+    def __init__(self, ranging: Ranging, weight: Array, bias: Array | None, kept: Kept):
+        self.ranging = ranging
         self.weight, self.bias, self.kept = weight, bias, kept
         self.most = magnitude(weight), 0 if bias is None else magnitude(bias)
         self.ready: dict[int | None, Any] = {}

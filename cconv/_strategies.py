@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._convert import to_native, to_result
+from ._fft import Overlap
 from ._plan import choose
 from ._problem import volume
 from ._run.conv import ConvProgram
@@ -49,8 +50,6 @@ def convolution_runner(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[
         case choose.Direct():
             return ConvProgram(strategy, frame.rank, frame.batched, shape, frame.weight_shape)
         case choose.Fft():
-            from ._fft import Overlap  # numpy.fft is loaded by those who need it
-
             return PyRunner(Overlap(strategy, shape), dtype, shape, strategy)
         case choose.Stacked():
             return PyRunner(Stack(strategy, shape), dtype, shape, strategy)

@@ -95,14 +95,15 @@ cdef inline Py_ssize_t next_stint(Task *task, Py_ssize_t step, double took) noex
 cdef inline Status drive(Task *task) noexcept nogil:
     """Runs all items, in stints of well under 0.2 s."""
     cdef Py_ssize_t first = 0, step = task.items
-    cdef double start
+    cdef double start = 0
     task.threads[0] = team(task.threads[0])
     if tracer != NULL and not traced(task):
         return INTERRUPTED
     if task.signals != NULL:
         step = first_stint(task)
     while first < task.items:
-        start = seconds()
+        if first + step < task.items:
+            start = seconds()
         task.table.run(task.job, first, min(first + step, task.items))
         first += step
         if task.signals == NULL:

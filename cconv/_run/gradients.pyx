@@ -6,10 +6,10 @@ from libc.string cimport memset
 
 from cconv._run.drive cimport INTERRUPTED, Status, Task, drive, useful
 from cconv._run.memory cimport Workspace, delivered, give_workspace, new_output, take_workspace
-from cconv._run.operand cimport Operand, release, take_dense, take_input
+from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
 from cconv._run.pool cimport list_windows
 from cconv._run.runner cimport Program, fields, raise_set, table_of
-from cconv._run.threads cimport enter_call, leave_call, thread_limit, watch
+from cconv._run.threads cimport enter_call, leave_call, allowed_threads, watch
 from cconv.kernels.job cimport KernelTable, PoolGradJob, PoolJob, Watch, WeightGradJob
 
 cdef extern from "stamp.h":
@@ -32,7 +32,7 @@ cdef class Gradient(Program):
 
     cdef dict said(self, void *job, Py_ssize_t workspace_bytes):
         """The report, of a job that needs so much a thread."""
-        cdef int threads = useful(self.table, self.table.items(job), self.work, thread_limit())
+        cdef int threads = useful(self.table, self.table.items(job), self.work, allowed_threads())
         return {
             "kernel": self.table.name.decode(),
             "workspace": workspace_bytes * threads,
@@ -47,8 +47,8 @@ cdef class Gradient(Program):
             if not self.empty:
                 y[...] = 0
             return y
-        memset(all, 0, sizeof(all))
-        allowed = thread_limit()
+        hold_none(all, 4)
+        allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
             self.take(all, arrays)
