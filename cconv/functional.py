@@ -1156,19 +1156,20 @@ def prepack(
 
 def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     """
-    What a call would do, and why: planned, not run.
+    What a call would do, and why: planned, not run. Integers are looked at for their range, as in the call.
 
     Parameters
     ----------
     function : str or function
-        A convolution or pool of this module, or its name.
+        A convolution or pool of this module, a gradient of `cconv.grad`, or its name.
     *args, **kwargs
         The arguments of the call.
 
     Returns
     -------
     Explanation
-        A dict that prints as a table: algorithm, kernel, reason, tile, workspace (bytes), threads, isa, dtypes, shape.
+        A dict that prints as a table: algorithm, kernel, reason, tile, workspace (bytes of all threads), threads, isa,
+        dtypes, shape.
 
     Raises
     ------
