@@ -182,7 +182,7 @@ def extensions():
                         include_dirs=["cconv/kernels"],
                         define_macros=macros,
                         extra_compile_args=common + flags,
-                        depends=["cconv/kernels/simd.h", "cconv/kernels/half.h", *STAMPED],
+                        depends=[*map(str, Path("cconv/kernels").glob("*.h")), *STAMPED],
                     )
                 )
     return result

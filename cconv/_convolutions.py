@@ -15,7 +15,7 @@ from ._pieces import Layout, Piecewise, Place, Result
 from ._plan import choose
 from ._problem import MODES, ConvProblem
 from ._run.runner import PyRunner, Runner
-from ._strategies import Frame, algorithm_of, convolution, dtypes_of
+from ._strategies import Frame, algorithm_of, convolution_runner, dtypes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -131,7 +131,7 @@ class Convolution:
     def check(self, shape: Shape, weight_shape: Shape, itemsize: int, given: Args) -> Checked:
         return check_plain(self.name, self.rank, shape, weight_shape, itemsize, given)
 
-    def choose(self, checked: Checked, dtypes: choose.Dtypes, call: ConvCall) -> choose.Strategy:
+    def strategy(self, checked: Checked, dtypes: choose.Dtypes, call: ConvCall) -> choose.Strategy:
         after = shapes.three(checked.after, 0)
         return choose.any_convolution(
             checked.problem, after, dtypes, _isa.machine, call.algorithm, call.use
@@ -155,7 +155,7 @@ class Convolution:
         if call.algorithm == "fft":
             params.fft_serves(self.name, computed)
         dtypes = dtypes_of(call.arrays, dtype, element.conv)
-        strategy = self.choose(checked, dtypes, call)
+        strategy = self.strategy(checked, dtypes, call)
         params.served(self.name, call.algorithm, algorithm_of(strategy))
         if isinstance(strategy, choose.Pieces):
             return self.pieces(strategy, call, checked, dtype)
@@ -167,7 +167,7 @@ class Convolution:
             weight_shape=call.weight.shape,
             transposed=self.transposed,
         )
-        return convolution(strategy, frame, dtype)
+        return convolution_runner(strategy, frame, dtype)
 
     def pieces(
         self, strategy: choose.Pieces, call: ConvCall, checked: Checked, dtype: np.dtype[Any]
@@ -178,7 +178,7 @@ class Convolution:
 
         def resolve(place: Place) -> Runner:
             given = (call.given[0], place.pads, *call.given[2:])
-            return self.resolve(call._replace(x=call.x[place.index], given=given))
+            return self.resolve(call._replace(x=call.x[place.inputs], given=given))
 
         shape = checked.out_shape
         work = Piecewise(strategy, layout, resolve, Result(shape, dtype))
@@ -193,7 +193,7 @@ class TransposedConvolution(Convolution):
     def check(self, shape: Shape, weight_shape: Shape, itemsize: int, given: Args) -> Checked:
         return check_transposed(self.name, self.rank, shape, weight_shape, itemsize, given)
 
-    def choose(self, checked: Checked, dtypes: choose.Dtypes, call: ConvCall) -> choose.Strategy:
+    def strategy(self, checked: Checked, dtypes: choose.Dtypes, call: ConvCall) -> choose.Strategy:
         before, after = shapes.three(checked.before, 0), shapes.three(checked.after, 0)
         out = shapes.three(checked.out_shape[-self.rank :], 1)
         return choose.any_transposed(

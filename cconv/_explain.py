@@ -9,7 +9,9 @@ from . import _isa
 from ._check import arrays as checks
 from ._operations import OPERATIONS, Kind
 from ._plan import choose
-from ._run.runner import PyRunner, Runner
+from ._run.runner import Program, PyRunner, Runner
+from ._strategies import algorithm_of
+from .kernels.job import PoolOp
 
 if TYPE_CHECKING:
     from collections.abc import Callable
@@ -18,7 +20,6 @@ if TYPE_CHECKING:
     from ._strategies import Arrays
 
 NOT_EXPLAINED = ("unfold", "fold", "max_unpool1d", "max_unpool2d", "max_unpool3d")
-COUNTED = (choose.Pieces,)
 
 
 class Explanation(dict[str, Any]):
@@ -51,12 +52,12 @@ def explain(
     operation = OPERATIONS[name]
     given = [bound.arguments[parameter] for parameter, _ in operation.signature.parameters]
     runner = operation.runner(*given)
-    return describe(name, runner, arrays_of(operation, runner, given))
+    return explanation(name, runner, arrays_of(operation, runner, given))
 
 
 def arrays_of(operation: Operation, runner: Runner, given: list[Any]) -> Arrays:
     """The arrays that the runner would be given; `out` is checked as in a call."""
-    found = []
+    found: list[Any] = []
     for (parameter, kind), value in zip(operation.signature.parameters, given, strict=True):
         if kind is Kind.ARRAY or (kind is Kind.OPTIONAL and value is not None):
             found.append(checks.array(operation.name, parameter, value))
@@ -67,46 +68,45 @@ def arrays_of(operation: Operation, runner: Runner, given: list[Any]) -> Arrays:
     return tuple(found)
 
 
-def describe(name: str, runner: Runner, arrays: Arrays) -> Explanation:
+def explanation(name: str, runner: Runner, arrays: Arrays) -> Explanation:
     """What the runner does with these arrays; integers are looked at for their range, as in a call."""
     found, way = runner, [runner.strategy]
     while isinstance(found, PyRunner) and hasattr(found.function, "delegate"):
         found, arrays = found.function.delegate(arrays)
         way.append(found.strategy)
-    strategy = found.strategy
-    result = Explanation(function=name, algorithm="direct")
-    computed = str(found.dtype)
-    if isinstance(strategy, choose.Fft):
-        result.update(
-            algorithm="fft",
-            kernel="numpy.fft",
-            reason=reason(way),
-            block=strategy.plan.block,
-            threads=1,
-        )
-    elif isinstance(strategy, choose.Plain):
-        result.update(kernel="numpy", reason=reason(way), threads=1)
-    else:
-        report = found.report()
-        if isinstance(strategy, choose.Direct):
-            tiled = report["kernel"] in (choose.Kernel.GEMM.value, choose.Kernel.PHASES.value)
-            result.update(
-                algorithm=strategy.algorithm,
-                kernel=report["kernel"],
-                reason=reason(way),
-                tile=report["tile"] if tiled else None,
-                box=report["box"],
-            )
-        else:
-            result.update(kernel=report["kernel"], reason=reason(way))
-        result.update(workspace=report["workspace"], threads=report["threads"], isa=_isa.isa)
-    result.update(dtype=str(runner.dtype), computed_in=computed, out_shape=runner.out_shape)
+    result = Explanation(function=name)
+    result.update(computing(found, told_reason(way, str(found.dtype))))
+    result.update(dtype=str(runner.dtype), computed_in=str(found.dtype), out_shape=runner.out_shape)
     return result
 
 
-def reason(way: list[choose.Strategy]) -> str:
-    """Why the kernel, and what is done around it."""
-    said = [getattr(way[-1], "reason", "")]
+def computing(runner: Runner, why: str) -> dict[str, Any]:
+    """What is known of the runner that computes."""
+    strategy = runner.strategy
+    if isinstance(strategy, choose.Fft):
+        block = strategy.plan.block
+        return {
+            "algorithm": "fft", "kernel": "numpy.fft", "reason": why, "block": block, "threads": 1,
+        }  # fmt: skip
+    if not isinstance(runner, Program):
+        return {"algorithm": "direct", "kernel": "numpy", "reason": why, "threads": 1}
+    report = runner.report()
+    kernel = choose.Kernel(report["kernel"])
+    found: dict[str, Any] = {
+        "algorithm": algorithm_of(strategy),
+        "kernel": kernel.value,
+        "reason": why,
+    }
+    if isinstance(strategy, choose.Direct):
+        tiled = kernel in (choose.Kernel.GEMM, choose.Kernel.PHASES)
+        found.update(tile=report["tile"] if tiled else None, box=report["box"])
+    found.update(workspace=report["workspace"], threads=report["threads"], isa=_isa.isa)
+    return found
+
+
+def told_reason(way: list[choose.Strategy], computed: str) -> str:
+    """Why the kernel, and what is done around it; `way` leads to what computes."""
+    said = []
     for strategy in way:
         match strategy:
             case choose.Pieces():
@@ -114,10 +114,9 @@ def reason(way: list[choose.Strategy]) -> str:
             case choose.Doubled():
                 said.append("complex channels as twice as many real ones")
             case choose.Ranged():
+                whole = computed.startswith("int")
                 said.append(
-                    "integers as they are"
-                    if "int" in way[-1].machine.dtype
-                    else "integers as floats, which hold all sums"
+                    f"integers {'as they are' if whole else 'as floats, exact in this range'}"
                 )
             case choose.Powers():
                 said.append(f"of powers {strategy.norm:g}")
@@ -125,4 +124,9 @@ def reason(way: list[choose.Strategy]) -> str:
                 said.append("shifted into int64")
             case choose.Folded():
                 said.append("padding folded back")
-    return "; ".join(dict.fromkeys(part for part in said if part))
+    stacked = next((each for each in way if isinstance(each, choose.Stacked)), way[-1])
+    if isinstance(stacked, choose.PoolGrad):
+        why = "gradients to the maxima" if stacked.op == PoolOp.POOL_MAX else "gradients spread"
+    else:
+        why = getattr(stacked, "reason", "")
+    return "; ".join([why, *dict.fromkeys(said)])

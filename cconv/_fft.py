@@ -13,17 +13,18 @@ Used past the crossover that `_plan.fft` models: one long row from about 2,000 t
 from __future__ import annotations
 
 import itertools
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
 from ._convert import to_result
-from .kernels.job import PadMode
 from ._plan import choose
 from ._run.conv import ConvProgram
+from .kernels.job import PadMode
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterable, Iterator
+    from typing import Any
 
     from ._run.runner import Runner
     from ._strategies import Array, Arrays
@@ -69,7 +70,9 @@ class Overlap:
         p = self.problem
         w = weight.reshape(p.G, p.O, p.C, *p.kernel)[g, outputs, inputs]
         spread: Array = np.zeros((*w.shape[:2], *self.plan.block), self.dtype)
-        taps = (slice(0, (k - 1) * d + 1, d) for k, d in zip(p.kernel, p.dilation, strict=True))
+        taps: Iterable[Any] = (
+            slice(0, (k - 1) * d + 1, d) for k, d in zip(p.kernel, p.dilation, strict=True)
+        )
         spread[(..., *taps)] = w
         result: Array = np.fft.rfftn(spread, self.lengths, self.axes)
         return np.conjugate(result, out=result)
@@ -91,8 +94,8 @@ class Overlap:
             )
             block[(slice(None), *cut)] = x[(slice(None), *from_)]
         else:
-            at = [source(i, L, p.mode) for i, L in zip(index, p.size, strict=True)]
-            block = x[np.ix_(range(x.shape[0]), *at)].astype(self.dtype, copy=False)
+            places = [input_positions(i, L, p.mode) for i, L in zip(index, p.size, strict=True)]
+            block = x[np.ix_(np.arange(x.shape[0]), *places)].astype(self.dtype, copy=False)
         return block, bool(np.isfinite(block).all())
 
     def cuts(self) -> Iterator[tuple[slice, slice]]:
@@ -143,7 +146,9 @@ class Overlap:
         transformed = np.fft.rfftn(block, self.lengths, self.axes)
         total = np.einsum("c...,oc...->o...", transformed, spectrum)
         values: Array = np.fft.irfftn(total, self.lengths, self.axes)
-        wanted = (slice(0, hop, s) for hop, s in zip(self.hops, self.problem.stride, strict=True))
+        wanted: Iterable[Any] = (
+            slice(0, hop, s) for hop, s in zip(self.hops, self.problem.stride, strict=True)
+        )
         return values[(..., *wanted)]
 
     def direct(self, block: Array, weight: Array, g: int, outputs: slice, inputs: slice) -> Array:
@@ -165,15 +170,13 @@ class Overlap:
             N=1, G=1, C=inputs, O=outputs, size=size, before=(0, 0, 0), out=(d, h, w),
             mode=PadMode.PAD_ZEROS,
         )  # fmt: skip
-        strategy = choose.convolution(
-            sub, self.strategy.machine, "direct", choose.WeightUse.ONCE
-        )
+        strategy = choose.kernels(sub, self.strategy.machine, "direct", choose.WeightUse.ONCE)
         shape = (outputs, inputs, *p.kernel)
         program = ConvProgram(strategy, 3, False, (outputs, d, h, w), shape)
         return self.programs.setdefault((outputs, inputs), program)
 
 
-def source(i: Array, L: int, mode: PadMode) -> Array:
+def input_positions(i: Array, L: int, mode: PadMode) -> Array:
     """Input positions that padded positions stand for; past the padding, which no wanted output reads, any."""
     if mode == PadMode.PAD_REFLECT:
         i = np.where(i < 0, -i, np.where(i >= L, 2 * (L - 1) - i, i))

@@ -20,7 +20,7 @@ from ._plan import choose
 from ._pools import AdaptiveMaximum, Pooling, PowerPooling, Wanted, Window, check_pool
 from ._run.gradients import PoolGradProgram, WeightGradProgram
 from ._run.runner import PyRunner, Runner
-from ._strategies import Array, Arrays, Frame, converted, convolution, dtypes_of
+from ._strategies import Array, Arrays, Frame, converted, convolution_runner, dtypes_of
 from .kernels.job import PoolOp
 
 Shape = tuple[int, ...]
@@ -55,7 +55,7 @@ def placed(runner: Runner, *places: int | None) -> Runner:
     return PyRunner(Placed(runner, places), runner.dtype, runner.out_shape, runner.strategy)
 
 
-class Gradient:
+class GradientCall:
     """One function of cconv.grad."""
 
     def __init__(self, name: str, rank: int):
@@ -72,7 +72,7 @@ class Gradient:
 # ---------------------------------------------------------------- convolution
 
 
-class ConvInput(Gradient):
+class ConvInput(GradientCall):
     """The input gradient of a convolution."""
 
     def __call__(self, args: Args) -> Runner:
@@ -92,11 +92,11 @@ class ConvInput(Gradient):
         machine = _isa.machine(str(computed))
         strategy = choose.conv_input_gradient(checked.problem, after, machine)
         frame = Frame(rank, self.batched(x), x.shape, weight.shape, transposed=True)
-        runner = convolution(strategy, frame, computed)
+        runner = convolution_runner(strategy, frame, computed)
         return around(placed(runner, 1, 0, None), dtype, weight, grad)
 
 
-class ConvWeight(Gradient):
+class ConvWeight(GradientCall):
     """The weight gradient of a convolution."""
 
     def __call__(self, args: Args) -> Runner:
@@ -132,7 +132,7 @@ def conv_of_transposed(
     )
 
 
-class TransposedInput(Gradient):
+class TransposedInput(GradientCall):
     """The input gradient of a transposed convolution: a convolution of grad_output."""
 
     def __call__(self, args: Args) -> Runner:
@@ -146,11 +146,11 @@ class TransposedInput(Gradient):
         computed = gradient_dtype(dtype)
         strategy = choose.transposed_input_gradient(p, _isa.machine(str(computed)))
         frame = Frame(rank, self.batched(x), x.shape, weight.shape)
-        runner = convolution(strategy, frame, computed)
+        runner = convolution_runner(strategy, frame, computed)
         return around(placed(runner, 1, 0, None), dtype, weight, grad)
 
 
-class TransposedWeight(Gradient):
+class TransposedWeight(GradientCall):
     """The weight gradient of a transposed convolution."""
 
     def __call__(self, args: Args) -> Runner:
@@ -167,7 +167,7 @@ class TransposedWeight(Gradient):
         return around(placed(runner, 1, 0), dtype, x, grad)
 
 
-class Bias(Gradient):
+class Bias(GradientCall):
     """The bias gradient: the sum over batch and space."""
 
     def __call__(self, args: Args) -> Runner:
@@ -199,7 +199,7 @@ class PlaneSums:
 # ---------------------------------------------------------------- pooling
 
 
-class PoolGradient(Gradient):
+class PoolGradient(GradientCall):
     """The input gradient of a pool."""
 
     def program(

@@ -21,7 +21,7 @@ Shape = tuple[int, ...]
 Args = tuple[Any, ...]
 
 
-class Blocks(NamedTuple):
+class BlockGeometry(NamedTuple):
     """The windows of unfold and fold, an axis each."""
 
     kernel: Shape
@@ -39,11 +39,11 @@ class Blocks(NamedTuple):
         return list(zip(self.before, self.after, strict=True))
 
 
-def check_blocks(name: str, rank: int, given: Args) -> Blocks:
+def check_blocks(name: str, rank: int, given: Args) -> BlockGeometry:
     """`given`: kernel_size, dilation, padding, stride."""
     kernel_size, dilation, padding, stride = given
     before, after = params.pairs(name, padding, rank)
-    return Blocks(
+    return BlockGeometry(
         params.axes(name, "kernel_size", kernel_size, rank, 1),
         params.axes(name, "stride", stride, rank, 1),
         params.axes(name, "dilation", dilation, rank, 1),
@@ -52,7 +52,7 @@ def check_blocks(name: str, rank: int, given: Args) -> Blocks:
     )
 
 
-def count_blocks(name: str, size: Shape, blocks: Blocks) -> Shape:
+def count_blocks(name: str, size: Shape, blocks: BlockGeometry) -> Shape:
     """How many windows there are along each axis."""
     kernel, stride, dilation, before, after = blocks
     out = tuple(
@@ -94,7 +94,7 @@ class Unfolding:
 class WindowCopy:
     """Every window as a column."""
 
-    def __init__(self, blocks: Blocks, out: Shape, shape: Shape):
+    def __init__(self, blocks: BlockGeometry, out: Shape, shape: Shape):
         self.blocks, self.out, self.shape = blocks, out, shape
 
     def __call__(self, arrays: Arrays, out: None) -> Array:
@@ -105,8 +105,7 @@ class WindowCopy:
         steps = x.strides[-rank:]
         taps = (t * d for t, d in zip(steps, blocks.dilation, strict=True))
         hops = (
-            t * (s if o > 1 else 1)
-            for t, s, o in zip(steps, blocks.stride, self.out, strict=True)
+            t * (s if o > 1 else 1) for t, s, o in zip(steps, blocks.stride, self.out, strict=True)
         )
         windows = np.lib.stride_tricks.as_strided(
             x,
@@ -144,24 +143,25 @@ class ColumnSum:
 class BlockSum:
     """Columns added up where they came from."""
 
-    def __init__(self, blocks: Blocks, out: Shape, padded: Shape, size: Shape):
+    def __init__(self, blocks: BlockGeometry, out: Shape, padded: Shape, size: Shape):
         self.blocks, self.out, self.padded, self.size = blocks, out, padded, size
 
     def __call__(self, arrays: Arrays, out: None) -> Array:
         x, blocks = arrays[0], self.blocks
         rank, dtype = blocks.rank, native(x.dtype)
-        result: Array = np.zeros(
-            self.padded, _elements.named(_elements.element(dtype).fold, dtype)
-        )
+        result: Array = np.zeros(self.padded, _elements.named(_elements.element(dtype).fold, dtype))
+        every: tuple[Any, ...] = (slice(None),) * rank
         columns = x.reshape(*self.padded[:-rank], *blocks.kernel, *self.out)
         for tap in np.ndindex(*blocks.kernel):
-            place = tuple(
+            place: tuple[Any, ...] = tuple(
                 slice(t * d, t * d + s * (o - 1) + 1, s)
                 for t, d, s, o in zip(tap, blocks.dilation, blocks.stride, self.out, strict=True)
             )
             with np.errstate(all="ignore"):  # of infinities, as in a kernel
-                result[(..., *place)] += columns[(..., *tap, *(slice(None),) * rank)]
-        crop = tuple(slice(b, b + L) for b, L in zip(blocks.before, self.size, strict=True))
+                result[(..., *place)] += columns[(..., *tap, *every)]
+        crop: tuple[Any, ...] = tuple(
+            slice(b, b + L) for b, L in zip(blocks.before, self.size, strict=True)
+        )
         with np.errstate(over="ignore", under="ignore", invalid="ignore"):
             return np.ascontiguousarray(result[(..., *crop)], dtype=dtype)
 

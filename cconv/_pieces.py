@@ -25,7 +25,7 @@ Pads = tuple[tuple[int, int], ...]
 class Place(NamedTuple):
     """A part of the input, the part of the result that it gives, and the padding that is left to it."""
 
-    index: tuple[slice, ...]
+    inputs: tuple[slice, ...]
     to: tuple[slice, ...]
     pads: Pads
     offset: int  # to be added to indices of maxima
@@ -37,7 +37,9 @@ class Layout(NamedTuple):
     shape: Shape
     rank: int
     pads: Pads
-    channels: bool  # whether channels may be cut: of pools, whose output channels are those of the input
+    channels: (
+        bool  # whether channels may be cut: of pools, whose output channels are those of the input
+    )
 
 
 def place(piece: Piece, layout: Layout) -> Place:
@@ -79,7 +81,7 @@ class Piecewise:
         self.result = result
         for piece in strategy.pieces:
             at = place(piece, layout)
-            ends = zip(at.index, layout.shape, strict=False)
+            ends = zip(at.inputs, layout.shape, strict=False)
             key = at.pads, tuple(len(range(*part.indices(n))) for part, n in ends)
             if key not in known:
                 known[key] = resolve(at)
@@ -87,7 +89,7 @@ class Piecewise:
 
     def delegate(self, arrays: Arrays) -> tuple[Runner, Arrays]:
         at, runner = self.steps[0]
-        return runner, (arrays[0][at.index], *arrays[1:])
+        return runner, (arrays[0][at.inputs], *arrays[1:])
 
     def __call__(self, arrays: Arrays, out: Array | None) -> Any:
         x, *others = arrays
@@ -95,7 +97,7 @@ class Piecewise:
         y = target(out, shape, dtype, arrays)
         places = np.empty(shape, np.int64) if indexed else None
         for at, runner in self.steps:
-            result = runner((x[at.index], *others), y[at.to])
+            result = runner((x[at.inputs], *others), y[at.to])
             if places is not None:
                 offset = np.where(result[1] < 0, 0, at.offset)
                 np.add(result[1], offset, out=places[at.to])

@@ -77,7 +77,9 @@ def check_pool(name: str, rank: int, shape: Shape, wanted: Wanted, itemsize: int
     else:
         kernel, stride, before, after, dilation = window
         axes = zip(size, kernel, stride, dilation, before, after, strict=True)
-        out = tuple(_problem.pool_size(*axis, wanted.ceil_mode) for axis in axes)
+        out = tuple(
+            _problem.pool_size(L, k, s, d, b, a, wanted.ceil_mode) for L, k, s, d, b, a in axes
+        )
         shapes.conv_out(name, out, size, kernel, dilation, before, after)
         problem = _problem.normal_pool(
             PoolProblem(
@@ -99,24 +101,24 @@ def check_pool(name: str, rank: int, shape: Shape, wanted: Wanted, itemsize: int
     return Pooling(problem, rank, batched, out_shape, wanted)
 
 
-def pool(strategy: choose.Strategy, pooling: Pooling, dtype: np.dtype[Any]) -> Runner:
+def pool_runner(strategy: choose.Strategy, pooling: Pooling, dtype: np.dtype[Any]) -> Runner:
     """The runner of a pool whose result is of `dtype`."""
     shape = pooling.out_shape
     match strategy:
         case choose.Pool():
             return PoolProgram(strategy, pooling.rank, pooling.batched, shape)
         case choose.Shifted():
-            shifting = Shifting(pool(strategy.inner, pooling, np.dtype(np.int64)), dtype)
+            shifting = Shifting(pool_runner(strategy.inner, pooling, np.dtype(np.int64)), dtype)
             return PyRunner(shifting, dtype, shape, strategy)
         case choose.Powers(inner=choose.Pool() as inner):
             computed = np.dtype(inner.machine.dtype)
-            powers = PowerSum(pool(inner, pooling, computed), strategy.norm, pooling.taps)
+            powers = PowerSum(pool_runner(inner, pooling, computed), strategy.norm, pooling.taps)
             return PyRunner(powers, computed, shape, strategy)
         case choose.Converted(inner=choose.Pool(op=PoolOp.POOL_MAX) as inner):
-            maxima = Maxima(pool(inner, pooling, np.dtype(strategy.computed_in)), dtype)
+            maxima = Maxima(pool_runner(inner, pooling, np.dtype(strategy.computed_in)), dtype)
             return PyRunner(maxima, dtype, shape, strategy)
         case choose.Converted():
-            runner = pool(strategy.inner, pooling, np.dtype(strategy.computed_in))
+            runner = pool_runner(strategy.inner, pooling, np.dtype(strategy.computed_in))
             return converted(strategy, runner, dtype)
         case _:
             raise TypeError(f"cconv: no pool by {type(strategy).__name__}")
@@ -161,7 +163,7 @@ def pieces(
     layout = Layout(x.shape, pooling.rank, pads, channels=True)
 
     def of_place(place: Place) -> Runner:
-        return resolve(x[place.index], wanted.at(place))
+        return resolve(x[place.inputs], wanted.at(place))
 
     work = Piecewise(strategy, layout, of_place, result)
     return PyRunner(work, result.dtype, result.shape, strategy)
@@ -218,7 +220,7 @@ class Maximum(Reduction):
         dtypes = dtypes_of((x,), dtype, element.maximum)
         strategy = choose.any_maximum(pooling.problem, dtypes, _isa.machine, indexed)
         if not isinstance(strategy, choose.Pieces):
-            return pool(strategy, pooling, dtype)
+            return pool_runner(strategy, pooling, dtype)
 
         def resolve(x: Array, wanted: Wanted) -> Runner:
             return self.resolve(x, wanted, indexed)
@@ -256,7 +258,7 @@ class Average(Reduction):
         dtypes = dtypes_of((x,), dtype, computed)
         strategy = choose.any_average(pooling.problem, dtypes, _isa.machine, divide)
         if not isinstance(strategy, choose.Pieces):
-            return pool(strategy, pooling, dtype)
+            return pool_runner(strategy, pooling, dtype)
 
         def resolve(x: Array, wanted: Wanted) -> Runner:
             return self.resolve(x, wanted, divide)
@@ -272,7 +274,10 @@ def mean_dtypes(x: Array, wanted: Wanted) -> tuple[np.dtype[Any], str]:
         out = shapes.three(wanted.size, 1)
         computed = choose.adaptive_average_in(element.average, size, out)
     else:
-        kernel, stride = shapes.three(wanted.window.kernel, 1), shapes.three(wanted.window.stride, 1)
+        kernel, stride = (
+            shapes.three(wanted.window.kernel, 1),
+            shapes.three(wanted.window.stride, 1),
+        )
         computed = choose.average_in(element.average, kernel, stride)
     return _elements.named(element.mean, x.dtype), computed
 
@@ -318,7 +323,8 @@ class PowerSum:
             return np.square(x)
         if self.norm in (1, np.inf):
             return np.abs(x)
-        return np.power(np.abs(x), x.dtype.type(self.norm))
+        y: Array = np.power(np.abs(x), x.dtype.type(self.norm))
+        return y
 
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
@@ -351,7 +357,7 @@ class PowerPooling(Reduction):
         dtypes = dtypes_of((x,), dtype, computed)
         strategy = choose.any_norm(pooling.problem, dtypes, _isa.machine, norm)
         if not isinstance(strategy, choose.Pieces):
-            return pool(strategy, pooling, dtype)
+            return pool_runner(strategy, pooling, dtype)
 
         def resolve(x: Array, wanted: Wanted) -> Runner:
             return self.resolve(x, wanted, norm)

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
 from ._check import arrays as checks
 from ._check import params
 from ._convolutions import ConvCall, Convolution, TransposedConvolution
+from ._fft import Overlap
 from ._plan import choose
 from ._run.conv import ConvProgram
 from ._run.entry import Kept
@@ -21,6 +22,19 @@ if TYPE_CHECKING:
 SHAPES_MOST = 256  # whose runners are remembered
 
 
+class PackOptions(NamedTuple):
+    """The parameters of `prepack`."""
+
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: Any
+    padding_mode: Any
+    transposed: Any
+    output_padding: Any
+    algorithm: Any
+
+
 class Prepacked:
     """
     A convolution with fixed weights, kept in the kernels' own layout; made by `prepack`.
@@ -29,10 +43,10 @@ class Prepacked:
     pickles and copies as plain weights.
     """
 
-    __slots__ = ("_bias", "_call", "_given", "_kept", "_runners", "_shared", "_state", "_weight")
+    __slots__ = ("_bias", "_call", "_given", "_kept", "_options", "_runners", "_shared", "_weight")
 
-    def __init__(self, *state: Any):
-        weight, bias, stride, padding, dilation, groups, mode, transposed, extra, algorithm = state
+    def __init__(self, weight: Any, bias: Any, options: PackOptions):
+        stride, padding, dilation, groups, mode, transposed, extra, algorithm = options
         name = "prepack"
         weight = checks.array(name, "weight", weight)
         rank = checks.packed_rank(name, weight)
@@ -53,7 +67,7 @@ class Prepacked:
         else:
             self._call = Convolution(f"conv{rank}d", rank)
             self._given = (stride, padding, dilation, groups, mode)
-        self._state = (stride, padding, dilation, groups, mode, transposed, extra, algorithm)
+        self._options = options._replace(groups=groups, transposed=transposed)
         self._kept = Kept(self._other)
         self._runners: dict[Any, Runner] = {}
         self._shared: dict[Any, Any] = {}  # prepared weights that programs share, by their layout
@@ -81,23 +95,24 @@ class Prepacked:
         call, weight, bias = self._call, self._weight, self._bias
         groups = self._given[3]
         checks.conv_arrays(call.name, call.rank, x, weight, bias, groups, call.transposed)
-        use, algorithm = choose.WeightUse.KEPT, self._state[-1]
-        runner = call.resolve(ConvCall(x, weight, bias, self._given, algorithm, use))
+        use, algorithm = choose.WeightUse.KEPT, self._options.algorithm
+        runner = call.resolve(ConvCall(x, weight, bias, self._given, algorithm, use=use))
+        around = runner.function if isinstance(runner, PyRunner) else None
         work: Any
         if isinstance(runner, ConvProgram):
             prepared = self._kept.prepared(runner, weight)
             self._kept.keep(x, runner, prepared, bias)
             work = KeptProgram(runner, prepared, bias)
-        elif isinstance(runner.strategy, choose.Fft):
-            work = KeptSpectra(runner, weight, bias, self._shared)
-        elif isinstance(runner.strategy, choose.Ranged):
-            work = KeptRange(runner, weight, bias, self._kept)
+        elif isinstance(around, Overlap):
+            work = KeptSpectra(around, weight, bias, self._shared)
+        elif isinstance(around, Ranging):
+            work = KeptRange(around, weight, bias, self._kept)
         else:
             work = KeptArrays(runner, weight, bias)
         return PyRunner(work, runner.dtype, runner.out_shape, runner.strategy)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return Prepacked, (self._weight, self._bias, *self._state)
+        return Prepacked, (self._weight, self._bias, self._options)
 
     def __copy__(self) -> Prepacked:
         return self
@@ -140,10 +155,8 @@ class KeptProgram:
 class KeptSpectra:
     """Weights of large kernels, transformed once where that fits the budget."""
 
-    def __init__(
-        self, runner: PyRunner, weight: Array, bias: Array | None, shared: dict[Any, Any]
-    ):
-        self.overlap = overlap = runner.function
+    def __init__(self, overlap: Overlap, weight: Array, bias: Array | None, shared: dict[Any, Any]):
+        self.overlap = overlap
         self.bias = bias
         layout = overlap.layout()
         if layout not in shared:
@@ -157,8 +170,8 @@ class KeptSpectra:
 class KeptRange:
     """Integers as floats where their range allows it; that of the weights is known, and both kinds are prepared."""
 
-    def __init__(self, runner: PyRunner, weight: Array, bias: Array | None, kept: Kept):
-        self.ranging: Ranging = runner.function
+    def __init__(self, ranging: Ranging, weight: Array, bias: Array | None, kept: Kept):
+        self.ranging = ranging
         self.weight, self.bias, self.kept = weight, bias, kept
         self.most = magnitude(weight), 0 if bias is None else magnitude(bias)
         self.ready: dict[int | None, Any] = {}

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from ._convert import to_native, to_result
+from ._fft import Overlap
 from ._plan import choose
 from ._problem import volume
 from ._run.conv import ConvProgram
@@ -42,15 +43,13 @@ class Frame(NamedTuple):
         return self._replace(out_shape=tuple(out), weight_shape=tuple(weight))
 
 
-def convolution(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[Any]) -> Runner:
-    """The runner of a convolution or an input gradient, whose result is of `dtype`; its arrays are (x, weight, bias)."""
+def convolution_runner(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[Any]) -> Runner:
+    """The runner of a convolution or an input gradient, with a result of `dtype`; its arrays are (x, weight, bias)."""
     shape = frame.out_shape
     match strategy:
         case choose.Direct():
             return ConvProgram(strategy, frame.rank, frame.batched, shape, frame.weight_shape)
         case choose.Fft():
-            from ._fft import Overlap  # numpy.fft is loaded by those who need it
-
             return PyRunner(Overlap(strategy, shape), dtype, shape, strategy)
         case choose.Stacked():
             return PyRunner(Stack(strategy, shape), dtype, shape, strategy)
@@ -58,7 +57,7 @@ def convolution(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[Any]) -
             return PyRunner(Folding(strategy, frame), dtype, shape, strategy)
         case choose.Converted():
             computed = np.dtype(strategy.computed_in)
-            return converted(strategy, convolution(strategy.inner, frame, computed), dtype)
+            return converted(strategy, convolution_runner(strategy.inner, frame, computed), dtype)
         case choose.Doubled():
             return PyRunner(Doubling(strategy, frame, dtype), dtype, shape, strategy)
         case choose.Ranged():
@@ -138,10 +137,13 @@ class Ranging:
     """
 
     def __init__(self, strategy: choose.Ranged, frame: Frame, dtype: np.dtype[Any]):
-        self.exact = convolution(strategy.exact, frame, dtype)
+        self.exact = convolution_runner(strategy.exact, frame, dtype)
         self.floats = []
         for limit, inner in strategy.floats:
-            self.floats.append((limit, convolution(inner, frame, np.dtype(inner.machine.dtype))))
+            assert isinstance(inner, choose.Direct)
+            self.floats.append(
+                (limit, convolution_runner(inner, frame, np.dtype(inner.machine.dtype)))
+            )
             self.terms = inner.whole.C * volume(inner.whole.kernel)
 
     def pick(self, x: Array, weight: int, bias: int) -> int | None:
@@ -210,7 +212,7 @@ class Doubling:
     def __init__(self, strategy: choose.Doubled, frame: Frame, dtype: np.dtype[Any]):
         inner = strategy.inner
         problem = inner.whole if isinstance(inner, choose.Direct) else inner.problem
-        self.runner = convolution(inner, frame.doubled(), np.dtype(inner.machine.dtype))
+        self.runner = convolution_runner(inner, frame.doubled(), np.dtype(inner.machine.dtype))
         self.dtype, self.frame, self.groups = dtype, frame, problem.G
 
     def delegate(self, arrays: Arrays) -> tuple[Runner, Arrays]:
@@ -287,7 +289,7 @@ class Folding:
         padded = tuple(L + b + a for L, b, a in sides)[-rank:]
         inner = frame._replace(out_shape=(*frame.out_shape[:-rank], *padded))
         dtype = np.dtype(strategy.inner.machine.dtype)
-        self.runner = convolution(strategy.inner, inner, dtype)
+        self.runner = convolution_runner(strategy.inner, inner, dtype)
 
     def delegate(self, arrays: Arrays) -> tuple[Runner, Arrays]:
         return self.runner, arrays

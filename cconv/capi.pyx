@@ -13,8 +13,8 @@ from libc.stdlib cimport calloc, free, malloc
 
 from cconv._run cimport drive
 from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, prepare, run, workspace_bytes
-from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, run_pool
-from cconv._run.threads cimport enter_call, leave_call, thread_limit
+from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, drive_pool
+from cconv._run.threads cimport enter_call, leave_call, allowed_threads
 from cconv.kernels.job cimport PoolJob
 
 cdef extern from "stamp.h":
@@ -78,14 +78,14 @@ cdef int set_shape(Strides *to, shape, bint line) except -1:
 cdef int make_conv(conv_spec *spec, Handle *handle) except -1:
     cdef ConvProgram program, packing
     cdef int a
-    found = _specs.convolution(spec[0])
+    found = _specs.conv_spec(spec[0])
     program = ConvProgram(found.plain, spec.rank, True, found.out_shape, found.weight_shape)
     packing = ConvProgram(found.packed, spec.rank, True, found.out_shape, found.weight_shape)
     set_shape(&handle.x, found.shape, found.plain.flat)
     set_shape(&handle.y, found.out_shape, found.plain.flat)
     for a in range(spec.rank):
         spec.output[a] = found.out_shape[2 + a]
-    handle.threads = thread_limit()
+    handle.threads = allowed_threads()
     handle.empty = program.empty
     handle.plain, handle.packed = &program.code, &packing.code
     handle.program, handle.packing = <PyObject *>program, <PyObject *>packing
@@ -213,7 +213,7 @@ cdef int GIVEN = _specs.GIVEN, ADAPTIVE = _specs.ADAPTIVE, POWERS = _specs.POWER
 cdef int make_pool(pool_spec *spec, Handle *handle, int kind, double norm) except -1:
     cdef PoolProgram program
     cdef int a
-    found = _specs.pool(spec[0], kind, norm)
+    found = _specs.pool_spec(spec[0], kind, norm)
     program = PoolProgram(found.strategy, spec.rank, True, found.out_shape)
     handle.by_plane, handle.narrow, handle.planes = found.by_plane, found.narrow, found.planes
     handle.window, handle.norm = found.taps, norm
@@ -221,7 +221,7 @@ cdef int make_pool(pool_spec *spec, Handle *handle, int kind, double norm) excep
     set_shape(&handle.y, found.out_shape, False)
     for a in range(spec.rank):
         spec.output[a] = found.out_shape[2 + a]
-    handle.threads = thread_limit()
+    handle.threads = allowed_threads()
     handle.empty = program.empty
     handle.itemsize = program.form.itemsize
     handle.pool = &program.code
@@ -282,7 +282,7 @@ cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices
         leave_call()
         return STATUS_NO_MEMORY
     job.workspace = on_line(memory)
-    status = run_pool(handle.pool, &job, NULL)
+    status = drive_pool(handle.pool, &job, NULL)
     leave_call()
     free(memory)
     return STATUS_OK if status == drive.OK else STATUS_UNEXPECTED

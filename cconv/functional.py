@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Literal, overload
 from ._explain import Explanation
 from ._explain import explain as _explain
 from ._operations import operation
-from ._prepack import Prepacked
+from ._prepack import PackOptions, Prepacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -25,24 +25,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from ._typing import (
-        Algorithm,
-        Function,
-        Indices,
-        Listed,
-        Number,
-        Padding,
-        PaddingMode,
-        Real,
-        Scalar,
-        TransposedAlgorithm,
-        Untyped,
-        Whole,
-    )
+    # "as": for those who write signatures like these
+    from ._typing import Algorithm as Algorithm
     from ._typing import Array as Array
+    from ._typing import Function, Indices, Listed, Number, Real, Scalar, Untyped, Whole
+    from ._typing import Padding as Padding
+    from ._typing import PaddingMode as PaddingMode
     from ._typing import Pads as Pads
     from ._typing import Size as Size
     from ._typing import Sizes as Sizes
+    from ._typing import TransposedAlgorithm as TransposedAlgorithm
 
 _conv1d: Callable[..., Array] = operation("conv1d")
 _conv2d: Callable[..., Array] = operation("conv2d")
@@ -422,7 +414,12 @@ if TYPE_CHECKING:
     @overload
     def max_pool2d(
         input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
-        ceil_mode: bool = False, *, return_indices: bool, out: Array | None = None,
+        ceil_mode: bool = False, *, return_indices: bool, out: NDArray[Untyped] | None = None,
+    ) -> Any: ...
+    @overload
+    def max_pool2d(
+        input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: bool, out: NDArray[Number],
     ) -> Any: ...
     @overload
     def max_pool2d(
@@ -845,7 +842,11 @@ if TYPE_CHECKING:
     ) -> tuple[Array, Indices]: ...
     @overload
     def adaptive_max_pool2d(
-        input: ArrayLike, output_size: Sizes, return_indices: bool, *, out: Array | None = None,
+        input: ArrayLike, output_size: Sizes, return_indices: bool, *, out: NDArray[Untyped] | None = None,
+    ) -> Any: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: NDArray[Number], output_size: Sizes, return_indices: bool, *, out: NDArray[Number],
     ) -> Any: ...
     # fmt: on
 
@@ -1140,18 +1141,17 @@ def prepack(
     >>> run(np.zeros((1, 1, 28, 28), np.float32)).shape
     (1, 64, 28, 28)
     """
-    return Prepacked(
-        weight,
-        bias,
-        stride,
-        padding,
-        dilation,
-        groups,
-        padding_mode,
-        transposed,
-        output_padding,
-        algorithm,
+    options = PackOptions(
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        transposed=transposed,
+        output_padding=output_padding,
+        algorithm=algorithm,
     )
+    return Prepacked(weight, bias, options)
 
 
 def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:

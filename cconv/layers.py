@@ -3,8 +3,8 @@ Layers with ``torch.nn``'s constructors: they hold parameters and weights, and c
 
 ``layer(x)`` is ``layer.forward(x)``. Weights are plain arrays: ``layer.weight``, ``layer.bias`` (or None).
 ``layer.backward(grad_output)`` returns the gradient by the input of the last forward call, and leaves those by the
-weights in ``layer.weight_grad`` and ``layer.bias_grad`` (each call overwrites them). A layer keeps a reference to its
-last input for that, not a copy: who changes it in place, changes the gradients.
+weights in ``layer.weight_grad`` and ``layer.bias_grad`` (None before; each call overwrites them). A layer keeps a
+reference to its last input for that, not a copy: who changes it in place, changes the gradients.
 They start as torch's do, Kaiming uniform: from ``(-b, b)`` with ``b = 1 / sqrt(fan_in)`` and
 ``fan_in = weight.shape[1] * prod(kernel)``.
 Each kind is written once; the classes for 1, 2 and 3 axes differ in `rank` only.
@@ -310,7 +310,9 @@ class _ConvNd(_Conv):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -423,7 +425,9 @@ class _ConvTransposeNd(_Conv):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -503,7 +507,9 @@ class _MaxPoolNd(_Window):
         )
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
@@ -544,15 +550,15 @@ class _AvgPoolNd(_Window):
 
         @overload
         def forward(
-            self: Layer, input: NDArray[Real], *, out: NDArray[Real] | None = None
+            self: Any, input: NDArray[Real], *, out: NDArray[Real] | None = None
         ) -> NDArray[Real]: ...
         @overload
         def forward(
-            self: Layer, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
+            self: Any, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
         ) -> NDArray[np.float64]: ...
         @overload
         def forward(
-            self: Layer, input: ArrayLike, *, out: NDArray[Untyped] | None = None
+            self: Any, input: ArrayLike, *, out: NDArray[Untyped] | None = None
         ) -> Array: ...
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
@@ -571,7 +577,9 @@ class _AvgPoolNd(_Window):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("avg_pool")(
@@ -622,7 +630,9 @@ class _LPPoolNd(_Window):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
@@ -653,7 +663,9 @@ class _AdaptiveNd(Layer):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_avg_pool")(
@@ -679,7 +691,9 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         )
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_max_pool")(
@@ -732,7 +746,9 @@ class _MaxUnpoolNd(_Window):
         return result
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         indices, output_size = self._last()
@@ -777,7 +793,9 @@ class Unfold(Layer):
         return columns
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.fold(
@@ -828,7 +846,9 @@ class Fold(Unfold):
         )
 
     if TYPE_CHECKING:
-        __call__ = forward
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.unfold(

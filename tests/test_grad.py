@@ -11,6 +11,7 @@ from test_torch_parity import DTYPES, agree, draw, ints, layout, tensor
 
 import cconv
 from cconv import grad
+from cconv._operations import OPERATIONS, Kind
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -535,15 +536,14 @@ def test_bad_input(call, error, word):
 
 def test_which_arguments_are_data():
     """Calls are remembered by the shape of their data, but by the values of everything else."""
-    data = {"input", "weight", "grad_output", "indices"}
-    for name in cconv.grad.__all__:
-        places = [
-            i
-            for i, p in enumerate(inspect.signature(getattr(cconv.grad, name)).parameters)
-            if p in data
-        ]
-        public = getattr(cconv.grad, "_" + name)
-        assert public.data == sum(1 << i for i in places), name
+    data = {"input", "weight", "bias", "grad_output", "indices"}
+    for name, operation in OPERATIONS.items():
+        module = cconv.grad if name in cconv.grad.__all__ else cconv
+        public = inspect.signature(getattr(module, name)).parameters
+        told = dict(operation.signature.parameters)
+        assert set(told) == set(public), name
+        arrays = {p for p, kind in told.items() if kind in (Kind.ARRAY, Kind.OPTIONAL)}
+        assert arrays == data & set(public), name
 
 
 def test_parameters_that_are_arrays():

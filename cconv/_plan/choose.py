@@ -38,7 +38,7 @@ from .choose_kernels import (
     transposed_input_gradient,
     weight_gradient,
 )
-from .machine import Kernel, Machine, WeightUse, up
+from .machine import Kernel, Machine, WeightUse, ceil_div
 from .pieces import conv_piece, conv_pieces, pool_piece, pool_pieces, transposed_pieces
 from .pool import wide
 from .strategy import (
@@ -63,7 +63,8 @@ from .strategy import (
 
 __all__ = [
     "Converted", "Direct", "Doubled", "Dtypes", "Fft", "Folded", "Kernel", "Machine", "Machines", "Piece", "Pieces",
-    "Plain", "Pool", "PoolGrad", "Powers", "Ranged", "Shifted", "Stacked", "Step", "Strategy", "WeightGrad", "WeightUse",
+    "Plain", "Pool", "PoolGrad", "Powers", "Ranged", "Shifted", "Stacked", "Step", "Strategy", "WeightGrad",
+    "WeightUse",
     "adaptive_average_in", "any_average", "any_convolution", "any_gradient", "any_maximum", "any_norm",
     "any_transposed", "average_in", "conv_input_gradient", "convolution", "input_gradient", "kernels",
     "norm_gradient", "pool", "pool_gradient", "stacks", "transpose_of", "transposed", "transposed_input_gradient",
@@ -181,7 +182,7 @@ def average_in(computed_in: str, kernel: Three, stride: Three) -> str:
 
 
 def adaptive_average_in(computed_in: str, size: Three, out: Three) -> str:
-    taps = triple(up(L, max(1, o)) for L, o in zip(size, out, strict=True))
+    taps = triple(ceil_div(L, max(1, o)) for L, o in zip(size, out, strict=True))
     return average_in(computed_in, taps, taps)
 
 

@@ -12,7 +12,7 @@ from cconv._run.memory cimport (Workspace, delivered, give_workspace, new_output
                                 take_workspace)
 from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
-from cconv._run.threads cimport enter_call, leave_call, team, thread_limit
+from cconv._run.threads cimport enter_call, leave_call, team, allowed_threads
 from cconv.kernels.job cimport ConvJob, KernelTable, Watch
 
 cdef extern from "stamp.h":
@@ -25,7 +25,7 @@ cdef enum:
     LINE = 64
 
 
-cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil:
+cdef Py_ssize_t whole_lines(Py_ssize_t size) noexcept nogil:
     """Bytes rounded up to whole cache lines."""
     return (size + LINE - 1) // LINE * LINE
 
@@ -37,7 +37,7 @@ ctypedef fused element:
     uint64_t
 
 
-cdef void gather(const element *w, ConvCode *code, char *block, char *scratch) noexcept nogil:
+cdef void gather_taps(const element *w, ConvCode *code, char *block, char *scratch) noexcept nogil:
     """to[g, o, c, t] = w[g, c, o, taps[t]], 16 channels at a time: they are read once for all slots with taps."""
     cdef Py_ssize_t g, o, _c, c0, c1, t
     cdef const element *from_
@@ -74,9 +74,9 @@ cdef void prepare(ConvCode *code, const void *w, bint keep, char *block, char *s
     if not code.gathers:
         pass
     elif code.itemsize == 4:
-        gather(<const uint32_t *>w, code, block, scratch)
+        gather_taps(<const uint32_t *>w, code, block, scratch)
     else:
-        gather(<const uint64_t *>w, code, block, scratch)
+        gather_taps(<const uint64_t *>w, code, block, scratch)
     for i in range(code.slot_count):
         slot = &code.slots[i]
         size = code.G * code.O * code.C * slot.count
@@ -108,7 +108,7 @@ cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil:
 
 
 cdef bint computes(ConvJob *job) noexcept nogil:
-    return job.p.out[0] * job.p.out[1] * job.p.out[2] != 0
+    return job.p.N * job.p.out[0] * job.p.out[1] * job.p.out[2] != 0
 
 
 cdef void point(ConvCode *code, int i, ConvCall *call, ConvJob *job) noexcept nogil:
@@ -282,19 +282,19 @@ cdef class ConvProgram(Program):
             slot.lies = slot.packer == NULL and slot.taps == NULL
             if slot.packer != NULL and slot.taps != NULL:
                 slot.raw = raw
-                raw += lines(size)
+                raw += whole_lines(size)
             if slot.packer != NULL:
                 size = slot.packer.packed_size(&code.jobs[slot.step]) * code.itemsize
             if not slot.lies:
                 slot.at = at
-                at += lines(size)
+                at += whole_lines(size)
         code.block_bytes = code.kept_bytes = at
         code.scratch_bytes = raw
         for i in range(code.slot_count):
             slot = &code.slots[i]
             if slot.lies:
                 slot.at = code.kept_bytes
-                code.kept_bytes += lines(code.G * code.O * code.C * slot.count * code.itemsize)
+                code.kept_bytes += whole_lines(code.G * code.O * code.C * slot.count * code.itemsize)
         return 0
 
     def layout(self):
@@ -307,7 +307,7 @@ cdef class ConvProgram(Program):
         cdef Workspace block = new_workspace(code.kept_bytes)
         cdef Workspace scratch = take_workspace(code.scratch_bytes)
         cdef Operand w
-        cdef int allowed = thread_limit()
+        cdef int allowed = allowed_threads()
         hold_none(&w, 1)
         allowed = enter_call(allowed)
         try:
@@ -333,7 +333,7 @@ cdef class ConvProgram(Program):
         if self.empty:
             return new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
         hold_none(all, 4)
-        allowed = thread_limit()
+        allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
             take_input(&all[0], x, &self.form)
@@ -387,7 +387,7 @@ cdef class ConvProgram(Program):
         cdef ConvCode *code = &self.code
         cdef ConvJob *job = &code.jobs[0]
         cdef Share shared
-        cdef int i = 0, threads = 1, limit = thread_limit()
+        cdef int i = 0, threads = 1, limit = allowed_threads()
         step = self.strategy.steps[0]
         box = job.t.box
         if step.kernel is Kernel.WINOGRAD:

@@ -9,7 +9,7 @@ from cconv._run.memory cimport Workspace, delivered, give_workspace, new_output,
 from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
 from cconv._run.pool cimport list_windows
 from cconv._run.runner cimport Program, fields, raise_set, table_of
-from cconv._run.threads cimport enter_call, leave_call, thread_limit, watch
+from cconv._run.threads cimport enter_call, leave_call, allowed_threads, watch
 from cconv.kernels.job cimport KernelTable, PoolGradJob, PoolJob, Watch, WeightGradJob
 
 cdef extern from "stamp.h":
@@ -30,6 +30,15 @@ cdef class Gradient(Program):
     cdef int take(self, Operand *all, tuple arrays) except -1:
         raise NotImplementedError
 
+    cdef dict said(self, void *job, Py_ssize_t workspace_bytes):
+        """The report, of a job that needs so much a thread."""
+        cdef int threads = useful(self.table, self.table.items(job), self.work, allowed_threads())
+        return {
+            "kernel": self.table.name.decode(),
+            "workspace": workspace_bytes * threads,
+            "threads": threads,
+        }
+
     cdef object go(self, tuple arrays, out):
         cdef Operand all[4]
         cdef int i, allowed
@@ -39,7 +48,7 @@ cdef class Gradient(Program):
                 y[...] = 0
             return y
         hold_none(all, 4)
-        allowed = thread_limit()
+        allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
             self.take(all, arrays)
@@ -79,6 +88,10 @@ cdef class WeightGradProgram(Gradient):
         self.work = <double>p.N * p.out[0] * p.out[1] * p.out[2]
         for n in weight_shape:
             self.work *= <double>n
+
+    def report(self):
+        """What explain prints of it, with the threads that a call would use now."""
+        return self.said(&self.job, self.job.conv.workspace_bytes)
 
     cdef int take(self, Operand *all, tuple arrays) except -1:
         take_input(&all[0], arrays[0], &self.form)
@@ -149,6 +162,10 @@ cdef class PoolGradProgram(Gradient):
         self.holders = list_holders(&self.job)
         self.zeros = 0 in p.out
         self.work = (<double>p.N * p.C * (p.size[0] * p.size[1] * p.size[2] + 2 * p.out[0] * p.out[1] * p.out[2]))
+
+    def report(self):
+        """What explain prints of it, with the threads that a call would use now."""
+        return self.said(&self.job, self.job.pool.workspace_bytes)
 
     cdef int take(self, Operand *all, tuple arrays) except -1:
         x, grad, index = arrays

@@ -11,7 +11,7 @@ from cconv._run.memory cimport (Workspace, array_bytes, delivered, give_workspac
                                 take_workspace)
 from cconv._run.operand cimport Operand, hold, hold_none, release, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
-from cconv._run.threads cimport enter_call, leave_call, thread_limit
+from cconv._run.threads cimport enter_call, leave_call, allowed_threads
 from cconv.kernels.job cimport PoolJob, Watch
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
@@ -85,7 +85,7 @@ cdef int pool_threads(PoolCode *code, int allowed) noexcept nogil:
     return useful(code.table, code.table.items(&code.job), code.work, allowed)
 
 
-cdef Status run_pool(PoolCode *code, PoolJob *job, Watch *signals) noexcept nogil:
+cdef Status drive_pool(PoolCode *code, PoolJob *job, Watch *signals) noexcept nogil:
     """Runs a copy of the code's job that has its arrays, threads and workspace."""
     cdef Task task
     task.table = code.table
@@ -132,7 +132,7 @@ cdef class PoolProgram(Program):
             y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
             return (y, index) if indexed else y
         hold_none(all, 3)
-        allowed = thread_limit()
+        allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
             take_input(&all[0], arrays[0], &self.form)
@@ -162,7 +162,7 @@ cdef class PoolProgram(Program):
         job.workspace = space.data
         signals.stop = 0
         with nogil:
-            status = run_pool(&self.code, &job, &signals)
+            status = drive_pool(&self.code, &job, &signals)
         give_workspace(space)
         if status == INTERRUPTED:
             raise_set()
@@ -170,7 +170,7 @@ cdef class PoolProgram(Program):
 
     def report(self):
         """What explain prints of it, with the threads that a call would use now."""
-        cdef int threads = pool_threads(&self.code, thread_limit())
+        cdef int threads = pool_threads(&self.code, allowed_threads())
         return {
             "kernel": "pool",
             "workspace": self.code.job.workspace_bytes * threads,

@@ -1,6 +1,6 @@
 from cconv.kernels.job cimport Watch
 
-cdef int thread_limit() except 0
+cdef int allowed_threads() except 0
 cdef int team(int n) noexcept nogil
 cdef int enter_call(int n) noexcept nogil
 cdef void leave_call() noexcept nogil

@@ -74,7 +74,7 @@ cdef double seconds() noexcept nogil:
 
 # ---------------------------------------------------------------- how many
 
-cdef int threads = 0                # 0: not asked for yet, see thread_limit
+cdef int threads = 0                # 0: not asked for yet, see allowed_threads
 cdef int omp_initial = 0            # what OpenMP allows when nobody has lowered it
 cdef bint forked = False
 
@@ -107,7 +107,7 @@ def set_num_threads(n):
     n = n.__index__()
     if not 1 <= n <= 1024:
         raise ValueError(f"set_num_threads: n must be from 1 to 1024, got {n}")
-    thread_limit()  # what OpenMP begins with is noted before
+    allowed_threads()  # what OpenMP begins with is noted before
     threads = n
 
 
@@ -128,7 +128,7 @@ def get_num_threads():
     >>> cconv.get_num_threads() >= 1
     True
     """
-    return thread_limit()
+    return allowed_threads()
 
 
 def after_fork():
@@ -142,7 +142,7 @@ if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=after_fork)
 
 
-cdef int thread_limit() except 0:
+cdef int allowed_threads() except 0:
     """Asked for at the first call, not at import: reading the cgroup is file access."""
     global threads, omp_initial
     cdef int now

@@ -15,7 +15,7 @@ from ._values import integers, per_axis, rank_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from ..functional import Pads, Size, Sizes
+    from ..functional import Algorithm, Padding, PaddingMode, Pads, Size, Sizes, TransposedAlgorithm
 
     Function = Callable[..., Any]
 
@@ -47,12 +47,12 @@ def convolution(rank: int) -> Function:
         weight: Any,
         bias: Any = None,
         stride: Size = 1,
-        padding: Pads | str = 0,
+        padding: Padding = 0,
         dilation: Size = 1,
         groups: int = 1,
         *,
-        padding_mode: str = "zeros",
-        algorithm: str = "auto",
+        padding_mode: PaddingMode = "zeros",
+        algorithm: Algorithm = "auto",
     ) -> Any:
         options = (stride, padding, dilation, groups)
         named = {"padding_mode": padding_mode, "algorithm": algorithm}
@@ -72,7 +72,7 @@ def transposed(rank: int) -> Function:
         groups: int = 1,
         dilation: Size = 1,
         *,
-        algorithm: str = "auto",
+        algorithm: TransposedAlgorithm = "auto",
     ) -> Any:
         options = (stride, padding, output_padding, groups, dilation)
         named = {"algorithm": algorithm}

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._dask_calls import lazy_convolution
 
 if TYPE_CHECKING:
-    from ..functional import Pads, Size
+    from ..functional import Algorithm, Padding, PaddingMode, Pads, Size, TransposedAlgorithm
 
 
 def conv2d(
@@ -15,12 +15,12 @@ def conv2d(
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
-    algorithm: str = "direct",
+    padding_mode: PaddingMode = "zeros",
+    algorithm: Algorithm = "direct",
 ) -> Any:
     """
     2-D convolution of a Dask array, as `cconv.conv2d`, with ``algorithm="direct"`` unless told otherwise.
@@ -58,12 +58,12 @@ def conv1d(
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
-    algorithm: str = "direct",
+    padding_mode: PaddingMode = "zeros",
+    algorithm: Algorithm = "direct",
 ) -> Any:
     options = (stride, padding, dilation, groups, padding_mode, algorithm)
     return lazy_convolution("conv1d", input, weight, bias, options)
@@ -74,12 +74,12 @@ def conv3d(
     weight: Any,
     bias: Any = None,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
-    algorithm: str = "direct",
+    padding_mode: PaddingMode = "zeros",
+    algorithm: Algorithm = "direct",
 ) -> Any:
     options = (stride, padding, dilation, groups, padding_mode, algorithm)
     return lazy_convolution("conv3d", input, weight, bias, options)
@@ -95,7 +95,7 @@ def conv_transpose2d(
     groups: int = 1,
     dilation: Size = 1,
     *,
-    algorithm: str = "direct",
+    algorithm: TransposedAlgorithm = "direct",
 ) -> Any:
     """
     2-D transposed convolution of a Dask array, as `cconv.conv_transpose2d`, with ``algorithm="direct"`` by default.
@@ -138,7 +138,7 @@ def conv_transpose1d(
     groups: int = 1,
     dilation: Size = 1,
     *,
-    algorithm: str = "direct",
+    algorithm: TransposedAlgorithm = "direct",
 ) -> Any:
     options = (stride, padding, output_padding, groups, dilation, algorithm)
     return lazy_convolution("conv_transpose1d", input, weight, bias, options)
@@ -154,7 +154,7 @@ def conv_transpose3d(
     groups: int = 1,
     dilation: Size = 1,
     *,
-    algorithm: str = "direct",
+    algorithm: TransposedAlgorithm = "direct",
 ) -> Any:
     options = (stride, padding, output_padding, groups, dilation, algorithm)
     return lazy_convolution("conv_transpose3d", input, weight, bias, options)

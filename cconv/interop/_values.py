@@ -32,7 +32,8 @@ def numbers(name: str, parameter: str, value: Any) -> Array:
             f"{name}: {parameter} must be an array of numbers, got {given} ({error})"
         ) from None
     if not is_bfloat16(a.dtype) and (a.dtype.kind not in "biufc" or a.dtype.char in "gG"):
-        raise TypeError(f"{name}: {parameter} must hold numbers, got dtype {a.dtype}")
+        expected = "real or complex numbers of at most 8 bytes a part"
+        raise TypeError(f"{name}: {parameter} must hold {expected}, got dtype {a.dtype}")
     return a
 
 

@@ -20,8 +20,6 @@ array([[[[8., 6.],
 
 from __future__ import annotations
 
-from typing import Any
-
 try:
     from . import _onnx_convolutions as convolutions
     from . import _onnx_pools as pools
@@ -33,7 +31,7 @@ except ImportError as error:
 
 __all__ = ["new_ops"]
 
-new_ops: list[Any] = [
+new_ops: list[type] = [
     convolutions.Conv,
     convolutions.ConvTranspose,
     convolutions.ConvInteger,

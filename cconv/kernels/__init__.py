@@ -1,18 +1,23 @@
 """The kernels. One source serves every element type and instruction set (simd.h): the compiled modules are
 cconv.kernels.<isa>.<dtype>.<module>, and each holds the tables of its kernels (job.pxd: KernelTable).
 
-Kernel -> when it is used -> file; the choice itself is _plan/choose.py.
+Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 
-gemm         dense and grouped convolution                                     gemm.pxd
-rows         few output channels a group: depthwise, image filters             rows.pxd
-taps         slabs that would not fit the workspace (dilations of thousands)   taps.pxd
-phases       transposed convolutions with stride: phases along W, interleaved  phases.pxd
-winograd     3 taps along one axis or two, where it pays                       winograd.pyx
-weight_grad  gradients of convolutions by their weights                        weight_grad.pyx
+gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
+rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
+taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
+phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
+winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
+weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
-pool         maximum, sum and average; indices; adaptive windows               pool.pyx
-pool_grad    gradients of pools by their input                                 pool_grad.pyx
-convert      float16 and bfloat16 from and to float32                          convert.pyx
+pool         maximum, sum and average; indices; adaptive windows               pool.pyx, across.pxd, tapped.pxd
+pool_grad    gradients of pools by their input                                 pool_grad.pyx, argmax.pxd
+convert      float16 and bfloat16 from and to float32                          convert.pyx, half.h
+
+Shared: job.pxd (what plans and the runner fill in), items.pxd (the loop over items), box.pxd, slab.pxd (the padded
+copy), tile.pxd (the register tile), spread.pxd (rows of pools), simd.pxd and extrema.pxd (vectors: simd.h, shuffle.h,
+extrema.h).
+What is in a .pxd is inlined, always, at each of its calls: a large function has one.
 
 Glossary: one meaning each.
 

@@ -1,3 +1,4 @@
+# cython: cdivision=True
 # What every kernel's table is made of: the loop over items, and sizes in whole cache lines.
 from cython.parallel cimport parallel, prange, threadid
 

@@ -1,16 +1,15 @@
-"""The receptive field of a stack of layers: what `cconv.plot.receptive_field` computes and draws."""
+"""The receptive field of a stack of layers."""
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from ._check import params
+from .._check import params
+from ._figures import OKABE_ITO, new_figure
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
-
-OKABE_ITO = ("#0072B2", "#E69F00", "#009E73", "#D55E00", "#56B4E9", "#CC79A7", "#000000")
 
 
 @dataclass(frozen=True)
@@ -92,3 +91,56 @@ def draw(figure: Any, found: Sequence[Field], shape: tuple[int, int], place: Seq
     axes.set_title(f"what output ({place[0]}, {place[1]}) of {len(found)} layers sees", fontsize=11)
     handles, labels = axes.get_legend_handles_labels()
     figure.legend(handles[::-1], labels[::-1], loc="outside lower center", fontsize=9)
+
+
+def receptive_field(
+    layers: Sequence[Any], input_size: Sequence[int], place: Sequence[int] | None = None
+) -> tuple[Any, list[Field]]:
+    """
+    What one output of a stack of 2-D layers sees of the input, drawn, and as numbers after each layer.
+
+    Parameters
+    ----------
+    layers : sequence of callables
+        Convolutions and pools of cconv; whatever has no ``kernel_size`` counts as elementwise.
+    input_size : tuple of int
+        ``(H, W)``, or a whole shape that ends with them.
+    place : (int, int), optional
+        The output's row and column; by default the one whose field is in the middle.
+
+    Returns
+    -------
+    figure : matplotlib.figure.Figure
+    fields : list
+        Of each layer `size`, `jump` (the product of the strides) and `start`, per axis: output i of it sees the inputs
+        ``start + i * jump`` to ``start + i * jump + size - 1``.
+
+    Raises
+    ------
+    ValueError
+        For no layers, transposed convolutions, adaptive pools and layers of another rank.
+    ImportError
+        If matplotlib is missing.
+
+    Examples
+    --------
+    >>> import cconv
+    >>> from cconv.plot import receptive_field
+    >>> layers = [cconv.Conv2d(1, 8, 3, padding=1), cconv.MaxPool2d(2), cconv.Conv2d(8, 8, 3)]
+    >>> figure, fields = receptive_field(layers, (12, 12))
+    >>> [(field.size, field.jump, field.start) for field in fields]
+    [((3, 3), (1, 1), (-1, -1)), ((4, 4), (2, 2), (-1, -1)), ((8, 8), (2, 2), (-1, -1))]
+    """
+    if not layers or len(input_size) < 2:
+        raise ValueError("receptive_field: needs a layer, and an input_size that ends with (H, W)")
+    found = fields(layers)
+    shape = (int(input_size[-2]), int(input_size[-1]))
+    last = found[-1]
+    if place is None:
+        place = [
+            max(0, round(((L - 1) / 2 - a - (r - 1) / 2) / j))
+            for L, a, r, j in zip(shape, last.start, last.size, last.jump, strict=True)
+        ]
+    figure = new_figure(7, 7.5 + 0.2 * len(found))
+    draw(figure, found, shape, place)
+    return figure, found
