@@ -9,9 +9,13 @@ The map of the house, from the door down; each room imports only from those belo
 - `cconv.grad` - the gradients, with the names of ``torch.nn.grad``
 - `cconv.functional` - the functions: signature, docstring, one call
 - ``capi``, ``include`` - for other Cython packages and for C: plans as C pointers, run without the GIL
-- ``_operations`` - the signatures: what a call's parameters are called, of which kind they are, and what resolves it
-- ``_explain`` - prints the strategy that a call would run; ``_prepack`` keeps weights as the kernels read them
-- ``_convolutions``, ``_pools``, ``_gradients``, ``_moves`` - a call of a new kind: checked, planned, its runner built
+- ``_limits`` - a limit of threads for a while; ``_typing`` - the types of public signatures
+- ``_operations`` - the signatures: what a call's parameters are called and of which kind they are. What stands from
+  here to ``_strategies`` is imported with the first call
+- ``_explain`` - prints the strategy that a call would run (an ``_explanation``)
+- ``_prepack``, ``_kept`` - weights kept as the kernels read them; ``_specs`` - those of capi's plans
+- ``_resolvers``, ``_convolutions``, ``_pools``, ``_gradients``, ``_moves`` - a call of a new kind: checked, planned, its
+  runner built
 - ``_strategies``, ``_pieces``, ``_fft`` - the runners that surround kernels: conversions, complex as real, integers as
   floats, large arrays in pieces, overlap-save
 - ``_run`` - the per-call path: finds the runner, allocates, runs one kernel after the other without the GIL
@@ -32,7 +36,7 @@ from ._version import __version__, check_stamp
 check_stamp(_cpu)  # before anything is built upon the compiled modules
 
 from . import functional, grad, layers  # noqa: E402
-from ._explain import Explanation  # noqa: E402
+from ._explanation import Explanation  # noqa: E402
 from ._isa import show_config  # noqa: E402
 from ._limits import thread_limit  # noqa: E402
 from ._prepack import Prepacked  # noqa: E402

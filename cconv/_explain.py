@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from . import _isa
 from ._check import arrays as checks
+from ._explanation import Explanation
 from ._operations import OPERATIONS, Kind
 from ._plan import choose
 from ._run.runner import Program, PyRunner, Runner
@@ -20,14 +21,6 @@ if TYPE_CHECKING:
     from ._strategies import Arrays
 
 NOT_EXPLAINED = ("unfold", "fold", "max_unpool1d", "max_unpool2d", "max_unpool3d")
-
-
-class Explanation(dict[str, Any]):
-    """What a call would do, as a dict that prints as text."""
-
-    def __str__(self) -> str:
-        width = max(map(len, self))
-        return "\n".join(f"{key:<{width}}  {value}" for key, value in self.items())
 
 
 def explained() -> tuple[str, ...]:

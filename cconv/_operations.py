@@ -9,7 +9,6 @@ from __future__ import annotations
 from enum import IntEnum
 from typing import TYPE_CHECKING, NamedTuple
 
-from . import _convolutions, _gradients, _moves, _pools
 from ._run.entry import Operation
 
 if TYPE_CHECKING:
@@ -80,30 +79,6 @@ PARAMETERS = {
     "adaptive_max_pool_input": "input grad_output output_size out",
     "max_unpool_input": f"indices grad_output {WINDOW} output_size out",
 }
-RESOLVERS: dict[str, Callable[[str, int], Callable[[tuple[Any, ...]], Runner]]] = {
-    "conv": _convolutions.Convolution,
-    "conv_transpose": _convolutions.TransposedConvolution,
-    "max_pool": _pools.MaxPooling,
-    "avg_pool": _pools.AveragePooling,
-    "lp_pool": _pools.PowerPooling,
-    "adaptive_avg_pool": _pools.AdaptiveAverage,
-    "adaptive_max_pool": _pools.AdaptiveMaximum,
-    "max_unpool": _moves.Unpooling,
-    "unfold": _moves.Unfolding,
-    "fold": _moves.ColumnSum,
-    "conv_input": _gradients.ConvInput,
-    "conv_weight": _gradients.ConvWeight,
-    "conv_bias": _gradients.Bias,
-    "conv_transpose_input": _gradients.TransposedInput,
-    "conv_transpose_weight": _gradients.TransposedWeight,
-    "conv_transpose_bias": _gradients.Bias,
-    "max_pool_input": _gradients.MaxInput,
-    "avg_pool_input": _gradients.AverageInput,
-    "lp_pool_input": _gradients.PowerInput,
-    "adaptive_avg_pool_input": _gradients.AdaptiveAverageInput,
-    "adaptive_max_pool_input": _gradients.AdaptiveMaximumInput,
-    "max_unpool_input": _moves.UnpoolInput,
-}
 OPERATIONS: dict[str, Operation] = {}
 
 
@@ -115,10 +90,25 @@ def split_name(name: str) -> tuple[str, int]:
     return name, 0
 
 
+def resolver(name: str) -> Callable[[tuple[Any, ...]], Runner]:
+    """What resolves an operation's calls, imported with the first of them: `import cconv` does not wait for it."""
+    from ._resolvers import RESOLVERS
+
+    base, rank = split_name(name)
+    return RESOLVERS[base](name, rank)
+
+
 def operation(name: str) -> Operation:
     """The callable behind a public function: all its arguments, positional, in the order of its signature."""
     if name not in OPERATIONS:
-        base, rank = split_name(name)
-        parameters = tuple((word, KIND[word]) for word in PARAMETERS[base].split())
-        OPERATIONS[name] = Operation(Signature(name, parameters), RESOLVERS[base](name, rank))
+        known: list[Callable[[tuple[Any, ...]], Runner]] = []
+
+        def resolve(args: tuple[Any, ...]) -> Runner:
+            if not known:
+                known.append(resolver(name))
+            return known[0](args)
+
+        words = PARAMETERS[split_name(name)[0]].split()
+        parameters = tuple((word, KIND[word]) for word in words)
+        OPERATIONS[name] = Operation(Signature(name, parameters), resolve)
     return OPERATIONS[name]

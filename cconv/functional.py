@@ -13,8 +13,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
-from ._explain import Explanation
-from ._explain import explain as _explain
+from ._explanation import Explanation
 from ._operations import operation
 from ._prepack import PackOptions, Prepacked
 
@@ -1184,7 +1183,9 @@ def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Ex
     >>> cconv.explain("conv2d", x, w, padding=1)["algorithm"]
     'winograd'
     """
-    return _explain(function, args, kwargs)
+    from ._explain import explain as explained  # imported with the first call
+
+    return explained(function, args, kwargs)
 
 
 document(

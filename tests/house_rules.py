@@ -12,14 +12,14 @@ FLOORS = [
     {"__main__"},
     {"_demo", "_train"},
     {"plot", "interop"},
-    {"_receptive"},
     {"__init__"},
     {"_limits"},
     {"layers", "grad"},
     {"functional"},
     {"_explain", "capi"},
-    {"_specs", "_operations"},
-    {"_prepack", "_gradients"},
+    {"_specs", "_operations", "_prepack"},
+    {"_kept", "_resolvers"},
+    {"_gradients"},
     {"_convolutions", "_pools", "_moves"},
     {"_strategies", "_pieces", "_fft"},
     {"_convert"},
@@ -28,7 +28,7 @@ FLOORS = [
     {"_elements"},
     {"_plan"},
     {"_problem"},
-    {"_typing", "_version", "_processors", "_interpreter", "_cpu"},
+    {"_explanation", "_typing", "_version", "_processors", "_interpreter", "_cpu"},
     {"kernels"},
 ]
 LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
@@ -37,7 +37,7 @@ LATE = {("_isa", "_run"), ("_isa", "__init__"), ("_explain", "functional"), ("_e
 # mostly docstrings, and the signatures of torch
 PUBLIC = ("functional", "grad", "layers", "interop", "plot")
 # what `python -m cconv` runs, written as users would
-PROGRAMS = ("__main__", "_demo", "_train", "_receptive")
+PROGRAMS = ("__main__", "_demo", "_train")
 DOCUMENTED = ("functional.py", "grad.py", "layers.py")
 FILE, FUNCTION, ARGUMENTS, POSITIONAL = 450, 60, 8, 5
 

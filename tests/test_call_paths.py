@@ -7,7 +7,8 @@ import pytest
 
 import cconv
 from cconv import _pools, _prepack, grad
-from cconv._operations import KIND, PARAMETERS, RESOLVERS, Signature, split_name
+from cconv._operations import KIND, PARAMETERS, Signature, split_name
+from cconv._resolvers import RESOLVERS
 from cconv._run.entry import Operation, forget
 from cconv._run.runner import set_tracer
 
