@@ -14,8 +14,8 @@ The map of the house, from the door down; each room imports only from those belo
   here to ``_strategies`` is imported with the first call
 - ``_explain`` - prints the strategy that a call would run (an ``_explanation``)
 - ``_prepack``, ``_kept`` - weights kept as the kernels read them; ``_specs`` - those of capi's plans
-- ``_resolvers``, ``_convolutions``, ``_pools``, ``_gradients``, ``_moves`` - a call of a new kind: checked, planned, its
-  runner built
+- ``_resolvers``, ``_convolutions``, ``_pools``, ``_gradients``, ``_moves`` - a call of a new kind: checked, planned,
+  its runner built
 - ``_strategies``, ``_pieces``, ``_fft`` - the runners that surround kernels: conversions, complex as real, integers as
   floats, large arrays in pieces, overlap-save
 - ``_run`` - the per-call path: finds the runner, allocates, runs one kernel after the other without the GIL
