@@ -64,7 +64,12 @@ class BuildExt(build_ext):
 
     def build_extensions(self):
         flags = self.openmp_flags()
+        # GCC would compile the tiles once more for strides of one element, which they never have, or badly
+        single = "-fno-version-loops-for-strides"
+        kernel_flags = [single] if not MSVC and self.builds(["-Werror", single], []) else []
         for ext in self.extensions:
+            if re.match(r"cconv\.kernels\.\w+\.", ext.name):
+                ext.extra_compile_args += kernel_flags
             if ext.name.startswith(("cconv.kernels.", "cconv._run.")):
                 ext.extra_compile_args += flags[0]
                 ext.extra_link_args += flags[1]
@@ -97,23 +102,24 @@ class BuildExt(build_ext):
                     "/opt/local/lib/libomp",
                 )
             ]
-        for compile_args, link_args in candidates:
-            with tempfile.TemporaryDirectory() as folder:
-                source = Path(folder, "probe.c")
-                source.write_text(
-                    "#include <omp.h>\nint main(void){return omp_get_max_threads()<1;}\n"
+        source = "#include <omp.h>\nint main(void){return omp_get_max_threads()<1;}\n"
+        return next((flags for flags in candidates if self.builds(*flags, source)), ([], []))
+
+    def builds(self, compile_args, link_args, source="int main(void){return 0;}\n"):
+        """Whether a program of its own can be compiled and linked like this."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "probe.c")
+            file.write_text(source)
+            try:
+                objects = self.compiler.compile(
+                    [str(file)], output_dir=folder, extra_postargs=compile_args
                 )
-                try:
-                    objects = self.compiler.compile(
-                        [str(source)], output_dir=folder, extra_postargs=compile_args
-                    )
-                    self.compiler.link_executable(
-                        objects, str(Path(folder, "probe")), extra_postargs=link_args
-                    )
-                except Exception:  # any failure of the compiler means: build without threads
-                    continue
-                return compile_args, link_args
-        return [], []
+                self.compiler.link_executable(
+                    objects, str(Path(folder, "probe")), extra_postargs=link_args
+                )
+            except Exception:  # any failure of the compiler means: without it
+                return False
+        return True
 
 
 class Sdist(sdist):
@@ -147,7 +153,11 @@ def extensions():
         Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS
     ]
     translated = cythonize(
-        [*top, *sources], build_dir="build/cy", language_level=3, compiler_directives=DIRECTIVES
+        [*top, *sources],
+        build_dir="build/cy",
+        language_level=3,
+        compiler_directives=DIRECTIVES,
+        nthreads=os.cpu_count() if sys.platform == "linux" else 0,
     )
     result = translated[: len(top)]
     common = ["/O2"] if MSVC else ["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-g0"]

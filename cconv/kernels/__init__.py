@@ -15,9 +15,8 @@ pool_grad    gradients of pools by their input                                 p
 convert      float16 and bfloat16 from and to float32                          convert.pyx, half.h
 
 Shared: job.pxd (what plans and the runner fill in), items.pxd (the loop over items), box.pxd, slab.pxd (the padded
-copy), tile.pxd (the register tile), spread.pxd (rows of pools), simd.pxd and extrema.pxd (vectors: simd.h, shuffle.h,
-extrema.h).
-What is in a .pxd is inlined, always, at each of its calls: a large function has one.
+copy), tile.pxd (the register tile), spread.pxd (rows of pools), simd.pxd and extrema.pxd (the vectors of simd.h,
+shuffle.h and extrema.h). What is in a .pxd is inlined, always, at each of its calls: a large function has one.
 
 Glossary: one meaning each.
 

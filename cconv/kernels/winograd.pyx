@@ -144,7 +144,8 @@ cdef void products(const ConvJob *job, const PatchBlock *block) noexcept nogil:
 # ---------------------------------------------------------------- items
 
 cdef void gather_patch(ConvJob *job, Panel *panel, const real *x) noexcept nogil:
-    gather(job, panel, x)
+    if job.wino.patch == 6: gather(6, job, panel, x)
+    else: gather(4, job, panel, x)
 
 
 cdef void mend(ConvJob *job, PatchBlock *block, Panel *panel, Py_ssize_t p) noexcept nogil:
@@ -189,7 +190,8 @@ cdef inline void input_panel(const int T, const int high, ConvJob *job, const Pa
 
 
 cdef void write_panel(ConvJob *job, const Panel *panel, const Channel *channel) noexcept nogil:
-    write_patches(job, panel, channel)
+    if job.wino.patch == 6: write_patches(6, job, panel, channel)
+    else: write_patches(4, job, panel, channel)
 
 
 cdef inline void output_panel(const int T, const int high, ConvJob *job, PatchBlock *block, Panel *panel,
