@@ -12,7 +12,6 @@ FLOORS = [
     {"__main__"},
     {"_demo", "_train"},
     {"plot", "interop"},
-    {"_receptive"},
     {"__init__"},
     {"_limits"},
     {"layers", "grad"},
@@ -37,7 +36,7 @@ LATE = {("_isa", "_run"), ("_isa", "__init__"), ("_explain", "functional"), ("_e
 # mostly docstrings, and the signatures of torch
 PUBLIC = ("functional", "grad", "layers", "interop", "plot")
 # what `python -m cconv` runs, written as users would
-PROGRAMS = ("__main__", "_demo", "_train", "_receptive")
+PROGRAMS = ("__main__", "_demo", "_train")
 DOCUMENTED = ("functional.py", "grad.py", "layers.py")
 FILE, FUNCTION, ARGUMENTS, POSITIONAL = 450, 60, 8, 5
 
