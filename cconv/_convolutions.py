@@ -123,6 +123,7 @@ class ConvCall(NamedTuple):
 class Convolution:
     """conv1d, conv2d, conv3d."""
 
+    parameters = "input weight bias stride padding dilation groups padding_mode out algorithm"
     transposed = False
 
     def __init__(self, name: str, rank: int):
@@ -188,6 +189,7 @@ class Convolution:
 class TransposedConvolution(Convolution):
     """conv_transpose1d, conv_transpose2d, conv_transpose3d."""
 
+    parameters = "input weight bias stride padding output_padding groups dilation out algorithm"
     transposed = True
 
     def check(self, shape: Shape, weight_shape: Shape, itemsize: int, given: Args) -> Checked:

@@ -75,6 +75,8 @@ class GradientCall:
 class ConvInput(GradientCall):
     """The input gradient of a convolution."""
 
+    parameters = "input_size weight grad_output stride padding dilation groups padding_mode out"
+
     def __call__(self, args: Args) -> Runner:
         input_size, weight, grad, stride, padding, dilation, groups, mode, _ = args
         name, rank = self.name, self.rank
@@ -98,6 +100,8 @@ class ConvInput(GradientCall):
 
 class ConvWeight(GradientCall):
     """The weight gradient of a convolution."""
+
+    parameters = "input weight_size grad_output stride padding dilation groups padding_mode out"
 
     def __call__(self, args: Args) -> Runner:
         x, weight_size, grad, stride, padding, dilation, groups, mode, _ = args
@@ -135,6 +139,8 @@ def conv_of_transposed(
 class TransposedInput(GradientCall):
     """The input gradient of a transposed convolution: a convolution of grad_output."""
 
+    parameters = "input_size weight grad_output stride padding output_padding groups dilation out"
+
     def __call__(self, args: Args) -> Runner:
         input_size, weight, grad, stride, padding, extra, groups, dilation, _ = args
         name, rank = self.name, self.rank
@@ -153,6 +159,8 @@ class TransposedInput(GradientCall):
 class TransposedWeight(GradientCall):
     """The weight gradient of a transposed convolution."""
 
+    parameters = "input weight_size grad_output stride padding output_padding groups dilation out"
+
     def __call__(self, args: Args) -> Runner:
         x, weight_size, grad, stride, padding, extra, groups, dilation, _ = args
         name, rank = self.name, self.rank
@@ -169,6 +177,8 @@ class TransposedWeight(GradientCall):
 
 class Bias(GradientCall):
     """The bias gradient: the sum over batch and space."""
+
+    parameters = "grad_output out"
 
     def __call__(self, args: Args) -> Runner:
         grad, _ = args
@@ -216,6 +226,8 @@ class PoolGradient(GradientCall):
 
 
 class MaxInput(PoolGradient):
+    parameters = "input grad_output kernel_size stride padding dilation ceil_mode out"
+
     def __call__(self, args: Args) -> Runner:
         x, grad, kernel, stride, padding, dilation, ceil_mode, _ = args
         name, rank = self.name, self.rank
@@ -232,6 +244,11 @@ class MaxInput(PoolGradient):
 
 
 class AverageInput(PoolGradient):
+    parameters = (
+        "input_size grad_output kernel_size stride padding ceil_mode count_include_pad "
+        "divisor_override dilation out"
+    )
+
     def __call__(self, args: Args) -> Runner:
         input_size, grad, kernel, stride, padding, ceil_mode, include_pad, divide, dilation, _ = (
             args
@@ -256,6 +273,8 @@ class AverageInput(PoolGradient):
 
 class PowerInput(PoolGradient):
     """With y = (sum of |x|^p)^(1/p): dy/dx = y^(1-p) |x|^(p-1) sign(x), and 0 where x is 0."""
+
+    parameters = "input grad_output norm_type kernel_size stride ceil_mode padding dilation out"
 
     def __call__(self, args: Args) -> Runner:
         x, grad, norm, kernel, stride, ceil_mode, padding, dilation, _ = args
@@ -332,6 +351,8 @@ class AdaptiveInput(PoolGradient):
 
 
 class AdaptiveAverageInput(AdaptiveInput):
+    parameters = "input_size grad_output output_size out"
+
     def __call__(self, args: Args) -> Runner:
         input_size, grad, output_size, _ = args
         grad, dtype = arrays.gradient_arrays(self.name, grad_output=grad)
@@ -343,6 +364,8 @@ class AdaptiveAverageInput(AdaptiveInput):
 
 
 class AdaptiveMaximumInput(AdaptiveInput):
+    parameters = "input grad_output output_size out"
+
     def __call__(self, args: Args) -> Runner:
         x, grad, output_size, _ = args
         x, grad, dtype = arrays.gradient_arrays(self.name, input=x, grad_output=grad)

@@ -73,6 +73,8 @@ def native(dtype: np.dtype[Any]) -> np.dtype[Any]:
 class Unfolding:
     """unfold."""
 
+    parameters = "input kernel_size dilation padding stride"
+
     def __init__(self, name: str, rank: int):
         self.name = name
 
@@ -118,6 +120,8 @@ class WindowCopy:
 
 class ColumnSum:
     """fold."""
+
+    parameters = "input output_size kernel_size dilation padding stride"
 
     def __init__(self, name: str, rank: int):
         self.name = name
@@ -185,6 +189,8 @@ def unpooled_size(name: str, rank: int, shape: Shape, given: Args) -> Shape:
 class Unpooling:
     """max_unpool1d, max_unpool2d, max_unpool3d."""
 
+    parameters = "input indices kernel_size stride padding output_size"
+
     def __init__(self, name: str, rank: int):
         self.name, self.rank = name, rank
 
@@ -222,6 +228,8 @@ class Scatter:
 
 class UnpoolInput:
     """The gradient of max_unpool: the values at the indices; of equal indices each gets the gradient, as in torch."""
+
+    parameters = "indices grad_output kernel_size stride padding output_size out"
 
     def __init__(self, name: str, rank: int):
         self.name, self.rank = name, rank

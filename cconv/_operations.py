@@ -12,10 +12,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from ._run.entry import Operation
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-    from typing import Any
-
-    from ._run.runner import Runner
+    from ._resolvers import Resolver
 
 
 class Kind(IntEnum):
@@ -52,33 +49,6 @@ KINDS = {
 }
 KIND = {word: kind for words, kind in KINDS.items() for word in words.split()}
 
-CONV = "stride padding dilation groups padding_mode"
-TRANSPOSED = "stride padding output_padding groups dilation"
-WINDOW = "kernel_size stride padding"
-PARAMETERS = {
-    "conv": f"input weight bias {CONV} out algorithm",
-    "conv_transpose": f"input weight bias {TRANSPOSED} out algorithm",
-    "max_pool": f"input {WINDOW} dilation ceil_mode return_indices out",
-    "avg_pool": f"input {WINDOW} ceil_mode count_include_pad divisor_override dilation out",
-    "lp_pool": "input norm_type kernel_size stride ceil_mode padding dilation out",
-    "adaptive_avg_pool": "input output_size out",
-    "adaptive_max_pool": "input output_size return_indices out",
-    "max_unpool": f"input indices {WINDOW} output_size",
-    "unfold": "input kernel_size dilation padding stride",
-    "fold": "input output_size kernel_size dilation padding stride",
-    "conv_input": f"input_size weight grad_output {CONV} out",
-    "conv_weight": f"input weight_size grad_output {CONV} out",
-    "conv_bias": "grad_output out",
-    "conv_transpose_input": f"input_size weight grad_output {TRANSPOSED} out",
-    "conv_transpose_weight": f"input weight_size grad_output {TRANSPOSED} out",
-    "conv_transpose_bias": "grad_output out",
-    "max_pool_input": f"input grad_output {WINDOW} dilation ceil_mode out",
-    "avg_pool_input": f"input_size grad_output {WINDOW} ceil_mode count_include_pad divisor_override dilation out",
-    "lp_pool_input": "input grad_output norm_type kernel_size stride ceil_mode padding dilation out",
-    "adaptive_avg_pool_input": "input_size grad_output output_size out",
-    "adaptive_max_pool_input": "input grad_output output_size out",
-    "max_unpool_input": f"indices grad_output {WINDOW} output_size out",
-}
 OPERATIONS: dict[str, Operation] = {}
 
 
@@ -90,25 +60,22 @@ def split_name(name: str) -> tuple[str, int]:
     return name, 0
 
 
-def resolver(name: str) -> Callable[[tuple[Any, ...]], Runner]:
-    """What resolves an operation's calls, imported with the first of them: `import cconv` does not wait for it."""
-    from ._resolvers import RESOLVERS
-
-    base, rank = split_name(name)
-    return RESOLVERS[base](name, rank)
+def named_kind(word: str) -> tuple[str, Kind]:
+    """A parameter and its kind, which follows a colon where the name does not say it: "relu:FLAG"."""
+    name, _, kind = word.partition(":")
+    return name, Kind[kind] if kind else KIND[name]
 
 
 def operation(name: str) -> Operation:
     """The callable behind a public function: all its arguments, positional, in the order of its signature."""
+
+    def opened() -> tuple[Signature, Resolver]:
+        from ._resolvers import RESOLVERS  # with the first call: `import cconv` does not wait for it
+
+        base, rank = split_name(name)
+        resolver = RESOLVERS[base](name, rank)
+        return Signature(name, tuple(map(named_kind, resolver.parameters.split()))), resolver
+
     if name not in OPERATIONS:
-        known: list[Callable[[tuple[Any, ...]], Runner]] = []
-
-        def resolve(args: tuple[Any, ...]) -> Runner:
-            if not known:
-                known.append(resolver(name))
-            return known[0](args)
-
-        words = PARAMETERS[split_name(name)[0]].split()
-        parameters = tuple((word, KIND[word]) for word in words)
-        OPERATIONS[name] = Operation(Signature(name, parameters), resolve)
+        OPERATIONS[name] = Operation(name, opened)
     return OPERATIONS[name]

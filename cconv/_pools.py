@@ -231,6 +231,8 @@ class Maximum(Reduction):
 class MaxPooling(Maximum):
     """max_pool1d, max_pool2d, max_pool3d."""
 
+    parameters = "input kernel_size stride padding dilation ceil_mode return_indices out"
+
     def __call__(self, args: Args) -> Runner:
         x, kernel, stride, padding, dilation, ceil_mode, return_indices, _ = args
         x = self.array(x)
@@ -241,6 +243,8 @@ class MaxPooling(Maximum):
 
 class AdaptiveMaximum(Maximum):
     """adaptive_max_pool1d, adaptive_max_pool2d, adaptive_max_pool3d."""
+
+    parameters = "input output_size return_indices out"
 
     def __call__(self, args: Args) -> Runner:
         x = self.array(args[0])
@@ -285,6 +289,10 @@ def mean_dtypes(x: Array, wanted: Wanted) -> tuple[np.dtype[Any], str]:
 class AveragePooling(Average):
     """avg_pool1d, avg_pool2d, avg_pool3d."""
 
+    parameters = (
+        "input kernel_size stride padding ceil_mode count_include_pad divisor_override dilation out"
+    )
+
     def __call__(self, args: Args) -> Runner:
         x, kernel, stride, padding, ceil_mode, include_pad, divide, dilation, _ = args
         x = self.array(x)
@@ -297,6 +305,8 @@ class AveragePooling(Average):
 
 class AdaptiveAverage(Average):
     """adaptive_avg_pool1d, adaptive_avg_pool2d, adaptive_avg_pool3d."""
+
+    parameters = "input output_size out"
 
     def __call__(self, args: Args) -> Runner:
         x = self.array(args[0])
@@ -342,6 +352,8 @@ class PowerSum:
 
 class PowerPooling(Reduction):
     """lp_pool1d, lp_pool2d, lp_pool3d."""
+
+    parameters = "input norm_type kernel_size stride ceil_mode padding dilation out"
 
     def __call__(self, args: Args) -> Runner:
         x, norm, kernel, stride, ceil_mode, padding, dilation, _ = args

@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Protocol
 
 from . import _convolutions, _gradients, _moves, _pools
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
     from typing import Any
 
     from ._run.runner import Runner
 
-RESOLVERS: dict[str, Callable[[str, int], Callable[[tuple[Any, ...]], Runner]]] = {
+
+class Resolver(Protocol):
+    """Resolves a call: given all its arguments, in the order of `parameters`, returns the runner."""
+
+    parameters: str
+
+    def __init__(self, name: str, rank: int) -> None: ...
+    def __call__(self, args: tuple[Any, ...]) -> Runner: ...
+
+
+RESOLVERS: dict[str, type[Resolver]] = {
     "conv": _convolutions.Convolution,
     "conv_transpose": _convolutions.TransposedConvolution,
     "max_pool": _pools.MaxPooling,

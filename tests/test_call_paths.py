@@ -7,7 +7,7 @@ import pytest
 
 import cconv
 from cconv import _pools, _prepack, grad
-from cconv._operations import KIND, PARAMETERS, Signature, split_name
+from cconv._operations import Signature, named_kind, split_name
 from cconv._resolvers import RESOLVERS
 from cconv._run.entry import Operation, forget
 from cconv._run.runner import set_tracer
@@ -25,8 +25,8 @@ def counted(name):
         resolved.append(args)
         return resolver(args)
 
-    parameters = tuple((word, KIND[word]) for word in PARAMETERS[base].split())
-    return Operation(Signature(name, parameters), resolve), resolved
+    signature = Signature(name, tuple(map(named_kind, resolver.parameters.split())))
+    return Operation(name, lambda: (signature, resolve)), resolved
 
 
 def conv(x, w, stride=1, padding=0, b=None):

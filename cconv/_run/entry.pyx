@@ -142,29 +142,42 @@ def forget():
 
 cdef class Operation:
     """A public function, all its arguments positional: finds the runner of a call, or has it resolved, and runs it."""
-    cdef readonly object signature, name
-    cdef object resolve
+    cdef readonly object name
+    cdef object opened, known, resolve
     cdef int count, arrays, out_at
     cdef int kinds[24]
 
-    def __init__(self, signature, resolve):
-        """`resolve` makes a call's runner of its arguments, checking everything, but never looks at values."""
-        self.signature = signature
-        self.name = signature.name
-        self.resolve = resolve
-        self.count = len(signature.parameters)
+    def __init__(self, name, opened):
+        """`opened` gives the signature, and what makes a call's runner of its arguments: it checks everything, but never
+        looks at values. Asked for at the first call."""
+        self.name = name
+        self.opened = opened
+
+    @property
+    def signature(self):
+        if self.count == 0:
+            self.open()
+        return self.known
+
+    cdef open(self):
+        signature, resolve = self.opened()
+        if not 0 < len(signature.parameters) <= 24:
+            raise ValueError(f"{self.name}: {len(signature.parameters)} parameters")
+        self.arrays = 0
         self.out_at = -1
-        if self.count > 24:
-            raise ValueError(f"{self.name}: too many parameters")
         for i, (_, kind) in enumerate(signature.parameters):
             self.kinds[i] = kind
             self.arrays += kind in (ARRAY, OPTIONAL)
             if kind == OUT:
                 self.out_at = i
+        self.known, self.resolve = signature, resolve
+        self.count = len(signature.parameters)
 
     cdef tuple given(self, tuple args):
         """The arguments, with what is no array as one."""
         cdef int i
+        if self.count == 0:
+            self.open()
         if len(args) != self.count:
             raise TypeError(f"{self.name}: {self.count} arguments expected, got {len(args)}")
         found = None
@@ -172,7 +185,7 @@ cdef class Operation:
             if self.kinds[i] > OPTIONAL or type(args[i]) is ndarray or (args[i] is None and self.kinds[i] == OPTIONAL):
                 continue
             found = found or list(args)
-            found[i] = checks.array(self.name, self.signature.parameters[i][0], args[i])
+            found[i] = checks.array(self.name, self.known.parameters[i][0], args[i])
         return args if found is None else tuple(found)
 
     cdef object key(self, tuple args):
