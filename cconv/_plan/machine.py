@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
-from enum import Enum, StrEnum
+from enum import Enum
 from typing import NamedTuple
+
+from ..kernels import Kernel as Kernel
 
 L1 = 32 * 1024
 L2 = 512 * 1024
@@ -37,20 +39,6 @@ class Machine(NamedTuple):
     @property
     def real(self) -> bool:
         return self.dtype.startswith("float")
-
-
-class Kernel(StrEnum):
-    """The kernels, by the names of their tables."""
-
-    GEMM = "gemm"
-    ROWS = "rows"
-    TAPS = "taps"
-    PHASES = "phases"
-    WINOGRAD = "winograd"
-    POOL = "pool"
-    WEIGHT_GRAD = "weight_grad"
-    WEIGHT_TAPS = "weight_taps"
-    POOL_GRAD = "pool_grad"
 
 
 class WeightUse(Enum):

@@ -35,15 +35,33 @@ kept      reduced rows of a pool that all windows of an item share
 tapped    maxima whose indices are found by the number of their tap
 """
 
+from enum import StrEnum
+
+
+class Kernel(StrEnum):
+    """The kernels, by the names of their tables."""
+
+    GEMM = "gemm"
+    ROWS = "rows"
+    TAPS = "taps"
+    PHASES = "phases"
+    WINOGRAD = "winograd"
+    POOL = "pool"
+    WEIGHT_GRAD = "weight_grad"
+    WEIGHT_TAPS = "weight_taps"
+    POOL_GRAD = "pool_grad"
+
+
+# the compiled module that holds a kernel's table
 MODULES = {
-    "gemm": "conv",
-    "rows": "conv",
-    "taps": "conv",
-    "phases": "conv",
-    "winograd": "winograd",
-    "weight_grad": "weight_grad",
-    "weight_taps": "weight_grad",
-    "pool": "pool",
-    "pool_grad": "pool_grad",
+    Kernel.GEMM: "conv",
+    Kernel.ROWS: "conv",
+    Kernel.TAPS: "conv",
+    Kernel.PHASES: "conv",
+    Kernel.WINOGRAD: "winograd",
+    Kernel.WEIGHT_GRAD: "weight_grad",
+    Kernel.WEIGHT_TAPS: "weight_grad",
+    Kernel.POOL: "pool",
+    Kernel.POOL_GRAD: "pool_grad",
     "convert": "convert",
 }
