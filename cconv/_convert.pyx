@@ -6,8 +6,7 @@ else, and float16 where the instruction set has no conversion, by NumPy, to whom
 """
 import numpy as np
 
-from cconv import _cpu, _isa
-from cconv._elements import is_bfloat16
+from cconv import _cpu, _elements, _isa
 from cconv._run import fresh
 from cconv._version import check_stamp
 
@@ -24,42 +23,27 @@ check_stamp(_cpu, stamp)
 
 cdef object F32 = np.dtype(np.float32), F64 = np.dtype(np.float64), U16 = np.dtype(np.uint16)
 cdef object require = np.require, copyto = np.copyto, errstate = np.errstate
-cdef int FLOAT16 = np.dtype(np.float16).num, FLOAT32 = F32.num
-cdef int bfloat16 = -1      # NumPy's number of it, given when ml_dtypes was imported
-cdef ConvertTable *kernels = NULL
+cdef int FLOAT32 = F32.num
+cdef dict found = {}        # NumPy's number of a dtype -> the capsule of its ConvertTable; None: there is none
 
 
-cdef enum Halves:
-    NEITHER
-    HALF
-    BFLOAT16
-
-
-cdef Halves halves_of(dtype):
-    """Which kind of halves a dtype is, if it is native."""
-    global bfloat16
-    cdef int number = dtype.num
-    if number == FLOAT16:
-        return HALF if dtype.isnative else NEITHER
-    if number != bfloat16:
-        if not is_bfloat16(dtype):
-            return NEITHER
-        bfloat16 = number
-    return BFLOAT16 if dtype.isnative else NEITHER
+cdef ConvertTable *converter(dtype) except? NULL:
+    """The kernels' functions for native halves of this dtype; NULL: NumPy converts it."""
+    capsule = found.get(dtype.num, found)
+    if capsule is found:
+        # the kernels are loaded by the first array of halves
+        halves = _elements.halves(dtype)
+        capsule = _isa.kernel_module("float32", "convert").tables.get(halves) if halves else None
+        found[dtype.num] = capsule
+    if capsule is None or not dtype.isnative:
+        return NULL
+    return <ConvertTable *>PyCapsule_GetPointer(capsule, "cconv.convert")
 
 
 cdef plain(a):
     """Contiguous and aligned: itself, or a copy."""
     flags = a.flags
     return a if flags.c_contiguous and flags.aligned else require(a, None, "CA")
-
-
-cdef ConvertTable *load_table() except NULL:
-    """Loaded by the first array that needs it."""
-    global kernels
-    if kernels == NULL:
-        kernels = <ConvertTable *>PyCapsule_GetPointer(_isa.table("float32", "convert"), "cconv.convert")
-    return kernels
 
 
 cdef int convert_all(convert_run convert, half, real, bint loading) except -1:
@@ -78,59 +62,48 @@ cdef int convert_all(convert_run convert, half, real, bint loading) except -1:
     return 0
 
 
-cdef load(a, Halves kind):
-    """Halves of any strides as float32, or None where NumPy has to do it."""
-    cdef ConvertTable *table = load_table()
-    cdef convert_run convert = table.load_half if kind == HALF else table.load_bfloat16
-    if convert == NULL:
-        return None
+cdef load(a, ConvertTable *table):
+    """Halves of any strides as float32."""
     # as integers: bfloat16 has no buffer, and a copy of halves first is cheaper than a conversion with strides
     bits = plain(a.view(U16))
     result = fresh(a.shape, F32)
-    convert_all(convert, bits, result, True)
+    convert_all(table.load, bits, result, True)
     return result
 
 
-cdef store(y, dtype, out, Halves kind):
-    """A float32 array as halves, in `out` where that is possible, or None where NumPy has to do it."""
-    cdef ConvertTable *table = load_table()
-    cdef convert_run convert = table.store_half if kind == HALF else table.store_bfloat16
-    if convert == NULL:
-        return None
+cdef store(y, dtype, out, ConvertTable *table):
+    """A float32 array as halves, in `out` where that is possible."""
     if out is None or not (out.flags.c_contiguous and out.flags.aligned):
         out = fresh(y.shape, dtype)
-    convert_all(convert, out.view(U16), plain(y), False)
+    convert_all(table.store, out.view(U16), plain(y), False)
     return out
 
 
 def to_native(a, dtype):
     """The array in a kernel's dtype, native; itself if it is that already, and with whatever strides."""
-    cdef Halves kind
+    cdef ConvertTable *table
     if a.dtype is dtype:
         return a
     if dtype.num == FLOAT32:
-        kind = halves_of(a.dtype)
-        if kind != NEITHER:
-            result = load(a, kind)
-            if result is not None:
-                return result
+        table = converter(a.dtype)
+        if table != NULL:
+            return load(a, table)
     return a if a.dtype == dtype and a.dtype.isnative else a.astype(dtype)
 
 
 def to_result(y, dtype, out=None):
     """What was computed in the result's dtype, in `out` if it was given; too large values become infinite silently."""
-    cdef Halves kind
+    cdef ConvertTable *table
     if out is None and y.dtype is dtype:
         return y
-    kind = halves_of(dtype)
-    if kind == BFLOAT16 and y.dtype == F64:
+    if y.dtype == F64 and _elements.is_extension(dtype):
         # rounded to float32 first, which ml_dtypes does too: as if the float32 result were converted
         with errstate(over="ignore", under="ignore", invalid="ignore"):
             y = y.astype(F32)
-    if kind != NEITHER and y.dtype.num == FLOAT32:
-        converted = store(y, dtype, out, kind)
-        if converted is not None:
-            y = converted
+    if y.dtype.num == FLOAT32:
+        table = converter(dtype)
+        if table != NULL:
+            y = store(y, dtype, out, table)
     if out is None:
         if y.dtype == dtype:
             return y

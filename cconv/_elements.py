@@ -33,7 +33,7 @@ class Element(NamedTuple):
     wide_average: str  # if windows are so large that float32 would lose digits
     gradient: str  # what gradients are computed in
     fold: str  # what the blocks of `fold` are added up in
-    halves: str = ""  # the kernel functions that widen and narrow it: load_<halves>, store_<halves>
+    halves: str = ""  # the table of kernels/convert.pyx that widens and narrows it
 
 
 F32, F64, I32, I64 = "float32", "float64", "int32", "int64"
@@ -59,14 +59,24 @@ ROWS = (
 BY_NAME = {row.name: row for row in ROWS}
 
 
-def is_bfloat16(dtype: np.dtype[Any]) -> bool:
-    # by its name, and a structured or raw dtype has another one ("void16")
-    return dtype.kind == "V" and dtype.itemsize == 2 and dtype.name == "bfloat16"
+def is_extension(dtype: np.dtype[Any]) -> bool:
+    """Whether it has a row but is none of NumPy's; a structured or raw dtype has another name ("void16")."""
+    return dtype.kind == "V" and dtype.name in BY_NAME
 
 
 def is_number(dtype: np.dtype[Any]) -> bool:
     """Whether arrays of this dtype, in whatever byte order, have a row here."""
-    return (dtype.kind in "biufc" and dtype.char not in "gG") or is_bfloat16(dtype)
+    return (dtype.kind in "biufc" and dtype.char not in "gG") or is_extension(dtype)
+
+
+def kind(dtype: np.dtype[Any]) -> str:
+    """As NumPy's `dtype.kind` ("V" of what has no row), but bfloat16 is an "f"."""
+    return element(dtype).kind if is_number(dtype) else "V"
+
+
+def halves(dtype: np.dtype[Any]) -> str:
+    """The kernels' word for such halves, or nothing."""
+    return element(dtype).halves if is_number(dtype) else ""
 
 
 def element(dtype: np.dtype[Any]) -> Element:
@@ -80,15 +90,15 @@ def named(name: str, like: np.dtype[Any]) -> np.dtype[Any]:
 
 
 def result_type(*arrays: NDArray[Any]) -> np.dtype[Any]:
-    """NumPy's, native; and both kinds of halves together make float32, as in torch, where ml_dtypes has no answer."""
+    """NumPy's, native; and two kinds of halves together make float32, as in torch, where ml_dtypes has no answer."""
     given = [a.dtype for a in arrays]
-    if any(map(is_bfloat16, given)) and any(dtype.char == "e" for dtype in given):
-        return np.result_type(np.float32, *(d for d in given if d.char != "e"))
+    if len({halves(dtype) for dtype in given} - {""}) > 1:
+        return np.result_type(np.float32, *(d for d in given if not halves(d)))
     return np.result_type(*arrays)
 
 
 def same_kind(given: np.dtype[Any], wanted: np.dtype[Any]) -> bool:
     """Whether values of one dtype may be converted to another with a loss of digits only."""
     # ml_dtypes lets complex numbers become bfloat16, and bfloat16 no float16
-    given, wanted = (np.dtype(np.float16) if is_bfloat16(d) else d for d in (given, wanted))
+    given, wanted = (np.dtype(np.float16) if is_extension(d) else d for d in (given, wanted))
     return np.can_cast(given, wanted, "same_kind")

@@ -188,7 +188,7 @@ def gradient_arrays(name: str, **arrays: Any) -> tuple[Any, ...]:
     """Arrays of a gradient, and last their common dtype; only real floating-point numbers have one."""
     given = {parameter: array(name, parameter, value) for parameter, value in arrays.items()}
     dtype = common_dtype(name, **given)
-    if dtype.kind != "f" and not _elements.is_bfloat16(dtype):
+    if _elements.kind(dtype) != "f":
         listed = ", ".join(f"{p} {a.dtype}" for p, a in given.items())
         raise TypeError(f"{name}: gradients are of real floating-point numbers, got {listed}")
     return *given.values(), dtype

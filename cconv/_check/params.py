@@ -302,6 +302,6 @@ def layer_groups(name: str, in_channels: int, out_channels: int, groups: int) ->
 
 def layer_dtype(name: str, dtype: Any) -> np.dtype[Any]:
     kind = np.dtype(np.float32 if dtype is None else dtype)
-    if not _elements.is_bfloat16(kind) and (kind.kind not in "fc" or kind.char in "gG"):
+    if _elements.kind(kind) not in "fc":
         raise TypeError(f"{name}: dtype must be a floating or complex type, got {kind}")
     return kind

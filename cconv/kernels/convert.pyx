@@ -37,14 +37,16 @@ cdef void store_bfloat16(void *half, void *real, Py_ssize_t n) noexcept nogil:
     store_bfloats(<const float *>real, <uint16_t *>half, n)
 
 
-cdef ConvertTable CONVERT
-CONVERT.load_half = NULL
-CONVERT.store_half = NULL
-if HAS_HALF:
-    CONVERT.load_half = load_half
-    CONVERT.store_half = store_half
-CONVERT.load_bfloat16 = load_bfloat16
-CONVERT.store_bfloat16 = store_bfloat16
+cdef ConvertTable HALF
+HALF.load = load_half
+HALF.store = store_half
 
-tables = {"convert": PyCapsule_New(&CONVERT, "cconv.convert", NULL)}
+cdef ConvertTable BFLOAT16
+BFLOAT16.load = load_bfloat16
+BFLOAT16.store = store_bfloat16
+
+# by the last column of _elements.py; what is missing NumPy converts
+tables = {"bfloat16": PyCapsule_New(&BFLOAT16, "cconv.convert", NULL)}
+if HAS_HALF:
+    tables["half"] = PyCapsule_New(&HALF, "cconv.convert", NULL)
 stamp = CCONV_STAMP_STRING.decode()

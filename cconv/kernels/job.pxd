@@ -174,8 +174,6 @@ cdef struct KernelTable:
 ctypedef void (*convert_run)(void *half, void *real, Py_ssize_t n) noexcept nogil
 
 cdef struct ConvertTable:
-    # conversion of n elements, in a capsule "cconv.convert"; NULL: NumPy converts
-    convert_run load_half           # half -> real
-    convert_run store_half          # real -> half
-    convert_run load_bfloat16
-    convert_run store_bfloat16
+    # conversion of n elements of one dtype of 16 bits, in a capsule "cconv.convert"
+    convert_run load                # half -> real
+    convert_run store               # real -> half
