@@ -144,11 +144,7 @@ class Sdist(sdist):
 
 
 def extensions():
-    top = []
-    for name in TOP:
-        source = f"cconv/{name.replace('.', '/')}.pyx"
-        if Path(source).exists():
-            top.append(Extension(f"cconv.{name}", [source]))
+    top = [Extension(f"cconv.{name}", [f"cconv/{name.replace('.', '/')}.pyx"]) for name in TOP]
     sources = [
         Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS
     ]

@@ -70,7 +70,8 @@ def operation(name: str) -> Operation:
     """The callable behind a public function: all its arguments, positional, in the order of its signature."""
 
     def opened() -> tuple[Signature, Resolver]:
-        from ._resolvers import RESOLVERS  # with the first call: `import cconv` does not wait for it
+        # with the first call: `import cconv` does not wait for it
+        from ._resolvers import RESOLVERS
 
         base, rank = split_name(name)
         resolver = RESOLVERS[base](name, rank)
