@@ -148,8 +148,8 @@ cdef class Operation:
     cdef int kinds[24]
 
     def __init__(self, name, opened):
-        """`opened` gives the signature, and what makes a call's runner of its arguments: it checks everything, but never
-        looks at values. Asked for at the first call."""
+        """`opened` gives the signature, and what makes a call's runner of its arguments: that checks everything, but never
+        looks at values. It is asked at the first call."""
         self.name = name
         self.opened = opened
 
