@@ -9,14 +9,18 @@
  *     helper       lock, join, unlock; items until there are none; inside -= 1, which wakes the caller if it sleeps
  *     end          lock, unlink, unlock; wait for inside == 0: spin, then sleep
  *
- * A helper that finds no job spins for CW_SPIN_NS, then sleeps until it is called. Nobody spins on a machine that is
- * busy: a helper that was off its processor while it worked or spun sends all of them to sleep at once, for
- * CW_CROWDED_NS. To sleep there also helps: the processor of a caller that sleeps is what the kernel moves a waiting
- * helper to, item in hand.
+ * A helper that finds no job spins for CW_SPIN_NS, then sleeps until it is called. On a machine that other threads keep
+ * busy a helper may lose its processor with an item in hand, for time slices of several milliseconds. A helper that has
+ * seen that, at work or spinning, or has come late when it was called, declares the pool crowded for CW_CROWDED_NS, and
+ * for longer when it happens again: then nobody spins, and helpers are called only for jobs of which more than
+ * CW_SLICE_NS are left by the pace of the first items.
  *
  * Include it in ONE module; the others call through that. CCONV_NO_THREADS: the caller does everything. */
 #ifndef CCONV_WORKERS_H
 #define CCONV_WORKERS_H
+#if (defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__)) || defined(__wasi__)
+#define CCONV_NO_THREADS
+#endif
 #include <stddef.h>
 #include <stdint.h>
 #include <string.h>
@@ -50,10 +54,14 @@ static int64_t cconv_now(void);           /* nanoseconds */
 
 /* Measured, see benchmarks/threads.py. */
 enum {
-    CW_SPIN_NS = 50000,         /* a helper's wait for the next job: bridges the Python between two calls */
+    CW_SPIN_NS = 200000,        /* a helper's wait for the next job: bridges the caller's last item and some Python */
+    CW_PAUSE_NS = 2000,         /* of a wait that spins, before it yields */
     CW_TAIL_NS = 20000,         /* the caller's wait for items in flight, before it sleeps: what sleeping costs */
-    CW_GAP_NS = 100000,         /* a thread off its processor for so long gave way to another, not to an interrupt */
-    CW_CROWDED_NS = 20000000,   /* nobody spins for so long after that */
+    CW_GAP_NS = 100000,         /* off its processor for so long in a job, a thread gave way to others, no interrupt */
+    CW_LATE_NS = 300000,        /* with no item in hand: between two looks at a word, or from a call to its coming */
+    CW_CROWDED_NS = 32000000,   /* the pool counts as crowded for so long after that, */
+    CW_CROWDED_MOST = 3,        /* doubled so often while it happens again */
+    CW_SLICE_NS = 4000000,      /* what a helper may keep a job waiting then */
     CW_LOOK_NS = 100000000,
     CW_REFUSED_NS = 1000000000, /* until threads are asked for again that could not be started */
     CW_STACK_BYTES = 1 << 20,   /* kernels use up to 64 KiB; glibc takes thread-local storage of all modules from it */
@@ -214,9 +222,13 @@ static void cw_sleep_init(void) {
 }
 #endif
 
-#if !defined(_WIN32)
+#if defined(_WIN32)
+#define cw_yield() SwitchToThread()
+#else
 #include <pthread.h>
+#include <sched.h>
 #include <signal.h>
+#define cw_yield() sched_yield()
 #endif
 
 /* Time that this thread was off its processor, plus a constant: of a thread that does not sleep, lost to others. */
@@ -240,7 +252,8 @@ static struct {
     int32_t epoch;              /* of publications */
     int32_t asleep, spinning;   /* helpers; asleep: those that nobody has called yet */
     int32_t called;             /* calls that no sleeper has answered yet */
-    int32_t crowded;            /* until when nobody spins: cw_ticks() */
+    int32_t called_at;          /* when the last of them was made, nanoseconds >> 10 */
+    int32_t crowded, crowds;    /* until when, in cw_ticks(); how often in a row */
     char line1[64];
 } cw_pool;
 
@@ -262,20 +275,34 @@ static void cw_unlock(void) {
 /* Time in one word, in about milliseconds. It wraps: times are compared by their difference. */
 static int32_t cw_ticks(int64_t ns) { return (int32_t)(uint32_t)((uint64_t)ns >> 20); }
 
-static void cw_crowd(int64_t now) { cw_store32(&cw_pool.crowded, cw_ticks(now + CW_CROWDED_NS)); }
-
-static int cw_crowded(int64_t now) {
-    int32_t left = (int32_t)((uint32_t)cw_load32(&cw_pool.crowded) - (uint32_t)cw_ticks(now));
-    return left > 0 && left <= (CW_CROWDED_NS >> 20) + 1;
+static int cw_left(int64_t now) {
+    return (int32_t)((uint32_t)cw_load32(&cw_pool.crowded) - (uint32_t)cw_ticks(now));
 }
 
-/* Waits for up to `ns` that the word changes; whether it has. */
+static int cw_crowded(int64_t now) {
+    int32_t left = cw_left(now);
+    return left > 0 && left <= ((CW_CROWDED_NS >> 20) << CW_CROWDED_MOST) + 1;
+}
+
+/* A helper was off its processor. Two that say so at once may count once or twice. */
+static void cw_crowd(int64_t now) {
+    int32_t times = cw_load32(&cw_pool.crowds), span = CW_CROWDED_NS >> 20;
+    if (cw_crowded(now)) return;
+    /* soon after the last time: the machine is still busy */
+    times = -cw_left(now) < span << times ? times + (times < CW_CROWDED_MOST) : 0;
+    cw_store32(&cw_pool.crowds, times);
+    cw_store32(&cw_pool.crowded, (int32_t)((uint32_t)cw_ticks(now) + ((uint32_t)span << times)));
+}
+
+/* Waits for up to `ns` that the word changes; whether it has. A thread that waits for this processor gets it. */
 static int cw_spin(int32_t *word, int32_t seen, int64_t ns) {
-    int64_t start = cconv_now(), last = start, now;
+    int64_t start = cconv_now(), last = start, now = start;
     while (cw_load32(word) == seen) {
-        for (int i = 0; i < 4; i++) cw_pause();
+        if (now - start < CW_PAUSE_NS)
+            for (int i = 0; i < 4; i++) cw_pause();
+        else cw_yield();
         now = cconv_now();
-        if (now - last > CW_GAP_NS) cw_crowd(now);
+        if (now - last > CW_LATE_NS) cw_crowd(now);
         if (now - start > ns || cw_crowded(now)) return cw_load32(word) != seen;
         last = now;
     }
@@ -302,6 +329,7 @@ static void cw_call(int threads, int joined) {
     int wanted = threads - 1 - joined - cw_load32(&cw_pool.spinning), n = 0;
     while (n < 2 && n < wanted && cw_take_sleeper()) n++;
     if (n == 0) return;
+    cw_store32(&cw_pool.called_at, (int32_t)(uint32_t)((uint64_t)cconv_now() >> 10));
     cw_add32(&cw_pool.called, n);
     cw_wake(&cw_pool.called, n);
 }
@@ -309,13 +337,17 @@ static void cw_call(int threads, int joined) {
 /* Until it is called. Who publishes sees a sleeper, or has changed the epoch before that is read here. */
 static void cw_rest(int32_t seen) {
     int32_t called;
+    int64_t now;
     cw_add32(&cw_pool.asleep, 1);
     if (cw_load32(&cw_pool.epoch) != seen && cw_take_sleeper()) return;
     for (;;) {
         called = cw_load32(&cw_pool.called);
         if (called == 0) cw_sleep(&cw_pool.called, 0, -1);
-        else if (cw_cas32(&cw_pool.called, called, called - 1)) return;
+        else if (cw_cas32(&cw_pool.called, called, called - 1)) break;
     }
+    now = cconv_now();
+    if ((int32_t)((uint32_t)((uint64_t)now >> 10) - (uint32_t)cw_load32(&cw_pool.called_at)) > CW_LATE_NS >> 10)
+        cw_crowd(now);
 }
 
 /* Items until there are none. */
@@ -465,20 +497,26 @@ static void cw_ask(cconv_job *job) {
 }
 #endif
 
-/* Items until there are none, with looks at signals between. */
-static void cw_work(cconv_job *job) {
-    int64_t due;
+/* Items until there are none, with looks at signals between. `alone`: helpers are not called before that pays. */
+static void cw_work(cconv_job *job, int alone) {
+    int64_t start, due, now;
     ptrdiff_t first, last;
-    if (!job->look) {
+    if (!job->look && !alone) {
         cw_help(job, 0);
         return;
     }
-    due = cconv_now() + CW_LOOK_NS;
+    start = cconv_now();
+    due = start + CW_LOOK_NS;
     while (!cw_load32(&job->stop) && (first = cw_add(&job->next, job->chunk)) < job->items) {
         last = first + job->chunk < job->items ? first + job->chunk : job->items;
         for (; first < last && !cw_load32(&job->stop); first++) {
             job->run(job->context, first, 0);
-            if (cconv_now() < due) continue;
+            now = cconv_now();
+            if (alone && ((now - start) / (first + 1) * (job->items - first) > CW_SLICE_NS || !cw_crowded(now))) {
+                cw_publish(job);
+                alone = 0;
+            }
+            if (!job->look || now < due) continue;
             cw_ask(job);
             due = cconv_now() + CW_LOOK_NS;
         }
@@ -486,7 +524,7 @@ static void cw_work(cconv_job *job) {
 }
 
 static int cconv_run_job(cconv_job *job) {
-    int shared = job->threads > 1 && job->items > job->chunk && cconv_threads(job->threads) > 1;
+    int shared = job->threads > 1 && job->items > job->chunk && cconv_threads(job->threads) > 1, alone;
     job->joined = 0;
     job->next = 0;
     job->inside = 0;
@@ -494,13 +532,14 @@ static int cconv_run_job(cconv_job *job) {
     job->linked = 0;
     if (!shared) {
         job->threads = 1;
-        cw_work(job);
+        cw_work(job, 0);
         return job->stop;
     }
     job->outer = cw_mine;
     cw_mine = job;
-    cw_publish(job);
-    cw_work(job);
+    alone = cw_crowded(cconv_now());
+    if (!alone) cw_publish(job);
+    cw_work(job, alone);
     cw_unlink(job);
 #if defined(_WIN32)
     cw_drain(job, 0);
