@@ -1,4 +1,4 @@
-/* Stress of workers.h: stress NAME [CALLERS [JOBS]]. Prints "ok", or a sentence and ends with 1. SIGALRM ends a hang. */
+/* Stress of workers.h: stress NAME [CALLERS [JOBS]]. Prints "ok", or a sentence and ends with 1. SIGALRM ends hangs. */
 #define _GNU_SOURCE
 #include <errno.h>
 #include <pthread.h>
