@@ -16,15 +16,23 @@ from setuptools import Extension, setup
 from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
-KERNELS = ("conv", "winograd", "pool", "weight_grad", "pool_grad")
-TOP = ("_cpu", "_run", "_backward", "capi")
-FLOATS_ONLY = ("winograd", "weight_grad", "pool_grad")
+# Kernel module -> element types it is built for.
+DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
+KERNELS = {
+    "conv": DTYPES,
+    "winograd": ("f32", "f64"),
+    "pool": DTYPES,
+    "weight_grad": ("f32", "f64"),
+    "pool_grad": ("f32", "f64"),
+    "convert": ("f32",),
+}
+RUN = ("threads", "memory", "runner", "conv", "pool", "gradients", "entry")
+TOP = ("_cpu", "_convert", "kernels.job", *(f"_run.{name}" for name in RUN), "capi")
 VERSION = re.search(r'__version__ = "(.+)"', Path("cconv/_version.py").read_text())[1]
 # the version and a digest of the structs that modules hand to each other: a mixed installation is refused
 STAMP = f"{VERSION}_{zlib.crc32(Path('cconv/kernels/job.pxd').read_bytes()):08x}"
 STAMPED = ["cconv/kernels/job.pxd", "cconv/kernels/stamp.h", "cconv/_version.py"]
 DIRECTIVES = {"freethreading_compatible": True}
-DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
 X86 = platform.machine().lower() in {"x86_64", "amd64"}
 MSVC = sys.platform == "win32"
 
@@ -57,7 +65,7 @@ class BuildExt(build_ext):
     def build_extensions(self):
         flags = self.openmp_flags()
         for ext in self.extensions:
-            if "kernels" in ext.name or ext.name == "cconv._run":
+            if ext.name.startswith(("cconv.kernels.", "cconv._run.")):
                 ext.extra_compile_args += flags[0]
                 ext.extra_link_args += flags[1]
             ext.extra_compile_args += SANITIZE
@@ -130,7 +138,11 @@ class Sdist(sdist):
 
 
 def extensions():
-    top = [Extension(f"cconv.{name}", [f"cconv/{name}.pyx"]) for name in TOP]
+    top = []
+    for name in TOP:
+        source = f"cconv/{name.replace('.', '/')}.pyx"
+        if Path(source).exists():
+            top.append(Extension(f"cconv.{name}", [source]))
     sources = [
         Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS
     ]
@@ -146,9 +158,7 @@ def extensions():
         ext.extra_compile_args += common[:1] if MSVC else ["-O2", "-g0"]
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in ISAS.items():
-            for code, dtype in enumerate(DTYPES):
-                if name in FLOATS_ONLY and dtype[0] == "i":
-                    continue
+            for dtype in KERNELS[name]:
                 # The module is cconv.kernels.<isa>.<dtype>.<name>: Python finds it by the last part of the name, so one
                 # generated C file serves all; a copy a variant, because object files are named after their source.
                 folder = Path("build/cy/variants", isa, dtype)
@@ -156,7 +166,11 @@ def extensions():
                 copy = folder / f"{name}.c"
                 if not copy.exists() or copy.read_bytes() != Path(ext.sources[0]).read_bytes():
                     shutil.copyfile(ext.sources[0], copy)
-                macros = [("CCONV_DTYPE", code), ("CCONV_VBYTES", width), ("CCONV_STAMP", STAMP)]
+                macros = [
+                    ("CCONV_DTYPE", DTYPES.index(dtype)),
+                    ("CCONV_VBYTES", width),
+                    ("CCONV_STAMP", STAMP),
+                ]
                 if not MSVC:
                     macros.append(("CYTHON_INLINE", "inline __attribute__((always_inline))"))
                 if os.environ.get("CCONV_SCALAR"):
@@ -168,7 +182,7 @@ def extensions():
                         include_dirs=["cconv/kernels"],
                         define_macros=macros,
                         extra_compile_args=common + flags,
-                        depends=["cconv/kernels/simd.h", *STAMPED],
+                        depends=[*map(str, Path("cconv/kernels").glob("*.h")), *STAMPED],
                     )
                 )
     return result

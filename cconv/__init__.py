@@ -9,11 +9,15 @@ The map of the house, from the door down; each room imports only from those belo
 - `cconv.grad` - the gradients, with the names of ``torch.nn.grad``
 - `cconv.functional` - the functions: signature, docstring, one call
 - ``capi``, ``include`` - for other Cython packages and for C: plans as C pointers, run without the GIL
-- ``_calls``, ``_grads``, ``_layout``, ``_prepack`` - a call that no cached plan serves: check, convert, plan, run,
-  convert back; ``_slabs`` does so piece by piece where the copies would be large
-- ``_args`` - shapes, scalars and dtypes: every TypeError and ValueError is worded there
-- ``_run``, ``_backward`` - the per-call path: finds the cached plan, allocates, calls one kernel
-- ``_plan`` - which kernel, which blocks, how much workspace: integers in, a plan out
+- ``_operations`` - the signatures: what a call's parameters are called, of which kind they are, and what resolves it
+- ``_explain`` - prints the strategy that a call would run; ``_prepack`` keeps weights as the kernels read them
+- ``_convolutions``, ``_pools``, ``_gradients``, ``_moves`` - a call of a new kind: checked, planned, its runner built
+- ``_strategies``, ``_pieces``, ``_fft`` - the runners that surround kernels: conversions, complex as real, integers as
+  floats, large arrays in pieces, overlap-save
+- ``_run`` - the per-call path: finds the runner, allocates, runs one kernel after the other without the GIL
+- ``_isa`` - which instruction set; ``_check`` - every TypeError and ValueError is worded there; ``_elements``,
+  ``_convert`` - what dtypes are computed in, and halves from and to float32
+- ``_plan`` - the choice: which kernel, which blocks; integers in, a strategy out
 - ``_version``, ``_interpreter`` - what is checked at import: modules of one build, the main interpreter;
   ``_processors`` - how many threads to begin with
 - ``_problem`` - the sizes of one operation, always with three spatial axes; the output-size formulas
@@ -28,8 +32,11 @@ from ._version import __version__, check_stamp
 check_stamp(_cpu)  # before anything is built upon the compiled modules
 
 from . import functional, grad, layers  # noqa: E402
-from ._prepack import Explanation, Prepacked  # noqa: E402
-from ._run import get_num_threads, set_num_threads, show_config  # noqa: E402
+from ._explain import Explanation  # noqa: E402
+from ._isa import show_config  # noqa: E402
+from ._limits import thread_limit  # noqa: E402
+from ._prepack import Prepacked  # noqa: E402
+from ._run.threads import get_num_threads, set_num_threads  # noqa: E402
 from .functional import *  # noqa: E402, F403
 from .layers import *  # noqa: E402, F403
 
@@ -63,5 +70,6 @@ __all__ = [
     "grad",
     "set_num_threads",
     "show_config",
+    "thread_limit",
 ]
 __all__ += functional.__all__ + layers.__all__

@@ -8,7 +8,7 @@ from __future__ import annotations
 import argparse
 import sys
 from collections.abc import Callable, Sequence
-from typing import NoReturn
+from typing import NoReturn, TypeAlias
 
 import cconv
 
@@ -18,6 +18,9 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         self.exit(2, f"{self.prog}: {message} (see {self.prog} --help)\n")
+
+
+Commands: TypeAlias = "argparse._SubParsersAction[Parser]"
 
 
 def number(low: int) -> Callable[[str], int]:
@@ -53,6 +56,18 @@ def parser() -> Parser:
     commands = top.add_subparsers(
         dest="command", metavar="{demo,train,animate,info}", required=True
     )
+    add_demo(commands)
+    add_train(commands)
+    add_animate(commands)
+    commands.add_parser(
+        "info",
+        help="version, compiler, instruction sets and threads, for a bug report",
+        description="Prints what a bug report needs.",
+    )
+    return top
+
+
+def add_demo(commands: Commands) -> None:
     demo = commands.add_parser(
         "demo",
         help="filters, pooling and a small network on a photograph; writes one PNG",
@@ -63,6 +78,9 @@ def parser() -> Parser:
     demo.add_argument(
         "-o", "--output", default="cconv-demo.png", help="the PNG to write (default: %(default)s)"
     )
+
+
+def add_train(commands: Commands) -> None:
     train = commands.add_parser(
         "train",
         help="a small LeNet learns handwritten digits; writes its weights and one PNG",
@@ -94,6 +112,9 @@ def parser() -> Parser:
     train.add_argument(
         "-o", "--output", default="cconv-train.png", help="the PNG to write (default: %(default)s)"
     )
+
+
+def add_animate(commands: Commands) -> None:
     animate = commands.add_parser(
         "animate",
         help="a moving picture of a window that slides over a photograph's pixels",
@@ -119,12 +140,6 @@ def parser() -> Parser:
         "--output",
         help="the .gif or .html to write, of receptive-field a .png (default: cconv-KIND)",
     )
-    commands.add_parser(
-        "info",
-        help="version, compiler, instruction sets and threads, for a bug report",
-        description="Prints what a bug report needs.",
-    )
-    return top
 
 
 def info() -> str:

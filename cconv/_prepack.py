@@ -1,17 +1,38 @@
-"""prepack and explain: a convolution's weights kept in the kernels' layout, and what would be chosen for a call."""
+"""A convolution's weights kept in the kernels' layout."""
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from . import _args, _calls, _run
+from ._check import arrays as checks
+from ._check import params
+from ._convolutions import ConvCall, Convolution, TransposedConvolution
+from ._fft import Overlap
+from ._plan import choose
+from ._run.conv import ConvProgram
+from ._run.entry import Kept
+from ._run.runner import PyRunner, Runner
+from ._strategies import Array, Arrays, Ranging, magnitude, whole_numbers
 
 if TYPE_CHECKING:
-    from typing import Any
-
     from numpy.typing import ArrayLike, NDArray
+
+SHAPES_MOST = 256  # whose runners are remembered
+
+
+class PackOptions(NamedTuple):
+    """The parameters of `prepack`."""
+
+    stride: Any
+    padding: Any
+    dilation: Any
+    groups: Any
+    padding_mode: Any
+    transposed: Any
+    output_padding: Any
+    algorithm: Any
 
 
 class Prepacked:
@@ -22,164 +43,162 @@ class Prepacked:
     pickles and copies as plain weights.
     """
 
-    __slots__ = ("_bias", "_call", "_fast", "_params", "_state", "_weight")
+    __slots__ = ("_bias", "_call", "_given", "_kept", "_options", "_runners", "_shared", "_weight")
 
-    def __init__(self, *state):
-        weight, bias, stride, padding, dilation, groups, mode, transposed, extra, algorithm = state
+    def __init__(self, weight: Any, bias: Any, options: PackOptions):
+        stride, padding, dilation, groups, mode, transposed, extra, algorithm = options
         name = "prepack"
-        weight = _args.array(name, "weight", weight)
-        rank = _args.packed_rank(name, weight)
-        transposed = _args.flag(name, "transposed", transposed)
-        groups = _args.integer(name, "groups", groups, 1)
-        bias = None if bias is None else _args.array(name, "bias", bias)
-        _args.conv_weight(name, rank, weight, bias, groups, transposed)
-        _args.packed_params(name, rank, stride, padding, dilation, mode, transposed, extra, weight)
+        weight = checks.array(name, "weight", weight)
+        rank = checks.packed_rank(name, weight)
+        transposed = params.flag(name, "transposed", transposed)
+        groups = params.integer(name, "groups", groups, 1)
+        bias = None if bias is None else checks.array(name, "bias", bias)
+        checks.conv_weight(name, rank, weight, bias, groups, transposed)
+        params.packed_params(
+            name, weight.shape[2:], stride, padding, dilation, mode, transposed, extra
+        )
         self._weight = np.array(weight, order="C")
         self._bias = None if bias is None else np.array(bias, order="C")
         self._weight.flags.writeable = False
-        _args.algorithm(f"prepack{' (transpose)' * transposed}", algorithm)
-        public = f"conv_transpose{rank}d" if transposed else f"conv{rank}d"
-        self._call = _calls.ConvCall(public, rank, transposed)
+        params.algorithm(f"prepack{' (transpose)' * transposed}", algorithm)
         if transposed:
-            self._params = [stride, padding, extra, groups, dilation, algorithm]
+            self._call: Convolution = TransposedConvolution(f"conv_transpose{rank}d", rank)
+            self._given = (stride, padding, extra, groups, dilation)
         else:
-            self._params = [stride, padding, dilation, groups, mode, algorithm]
-        self._state = (stride, padding, dilation, groups, mode, transposed, extra, algorithm)
-        self._fast = _run.Fast(self._slow)
+            self._call = Convolution(f"conv{rank}d", rank)
+            self._given = (stride, padding, dilation, groups, mode)
+        self._options = options._replace(groups=groups, transposed=transposed)
+        self._kept = Kept(self._other)
+        self._runners: dict[Any, Runner] = {}
+        self._shared: dict[Any, Any] = {}  # prepared weights that programs share, by their layout
 
     def __call__(self, x: ArrayLike, out: NDArray[Any] | None = None) -> NDArray[Any]:
-        return self._fast(x, out)
+        y: NDArray[Any] = self._kept(x, out)
+        return y
 
-    def _slow(self, x, out):
-        call = self._call
-        x = _args.array(call.name, "input", x)
-        weight, bias, params = self._weight, self._bias, self._params
-        arrays = [a for a in (x, weight, bias) if a is not None]
-        dtype = np.result_type(*arrays)
-        inner = _calls.conv_dtype(dtype)
-        if dtype.kind in "iu" or not all(a.dtype == inner and a.dtype.isnative for a in arrays):
-            return call((x, weight, bias, *params[:5], out, params[5]), None)
-        _args.conv_input(call.name, call.rank, x, weight.shape, params[3], call.transposed)
-        plan = call.plan(x.shape, weight.shape, inner, params, True)
-        _args.output(call.name, out, dtype, plan.out_shape)
-        packed = self._fast.packed(plan, weight)
-        if isinstance(plan, _run.ConvPlan):
-            self._fast.keep(x.shape, x.dtype, plan, packed, bias)
-        y = _calls.run_parts(plan, x, packed, bias, out, True)
-        return _calls.to_result(y, dtype, out)
+    def _other(self, x: Any, out: Any) -> Any:
+        """A call that the kept path does not know."""
+        name = self._call.name
+        x = checks.array(name, "input", x)
+        key = x.shape, x.dtype
+        runner = self._runners.get(key)
+        if runner is None:
+            runner = self._resolve(x)
+            if len(self._runners) >= SHAPES_MOST:
+                self._runners.clear()
+            self._runners[key] = runner
+        checks.output(name, out, runner.dtype, runner.out_shape)
+        return runner((x,), out)
 
-    def __reduce__(self):
-        return Prepacked, (self._weight, self._bias, *self._state)
+    def _resolve(self, x: Array) -> Runner:
+        """The runner for inputs like x alone."""
+        call, weight, bias = self._call, self._weight, self._bias
+        groups = self._given[3]
+        checks.conv_arrays(call.name, call.rank, x, weight, bias, groups, call.transposed)
+        use, algorithm = choose.WeightUse.KEPT, self._options.algorithm
+        runner = call.resolve(ConvCall(x, weight, bias, self._given, algorithm, use=use))
+        around = runner.function if isinstance(runner, PyRunner) else None
+        work: Any
+        if isinstance(runner, ConvProgram):
+            prepared = self._kept.prepared(runner, weight)
+            self._kept.keep(x, runner, prepared, bias)
+            work = KeptProgram(runner, prepared, bias)
+        elif isinstance(around, Overlap):
+            work = KeptSpectra(around, weight, bias, self._shared)
+        elif isinstance(around, Ranging):
+            work = KeptRange(around, weight, bias, self._kept)
+        else:
+            work = KeptArrays(runner, weight, bias)
+        return PyRunner(work, runner.dtype, runner.out_shape, runner.strategy)
 
-    def __copy__(self):
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Prepacked, (self._weight, self._bias, self._options)
+
+    def __copy__(self) -> Prepacked:
         return self
 
-    def __deepcopy__(self, memo):
+    def __deepcopy__(self, memo: Any) -> Prepacked:
         return self
 
-    def __repr__(self):
+    def __repr__(self) -> str:
         return (
             f"<cconv.Prepacked {self._call.name}, weight {self._weight.shape} {self._weight.dtype}>"
         )
 
 
-class Explanation(dict):
-    """What a call would do, as a dict that prints as text."""
+class KeptArrays:
+    """The plain call: weights that are converted, which is done each time."""
 
-    def __str__(self):
-        width = max(map(len, self))
-        return "\n".join(f"{key:<{width}}  {value}" for key, value in self.items())
+    def __init__(self, runner: Runner, weight: Array, bias: Array | None):
+        self.runner, self.weight, self.bias = runner, weight, bias
 
+    def delegate(self, arrays: Arrays) -> tuple[Runner, Arrays]:
+        return self.runner, (*arrays, self.weight, self.bias)
 
-def explain(function, args, kwargs) -> Explanation:
-    """The plan of ``function(*args, **kwargs)``, made but not run."""
-    import inspect
-
-    from . import functional
-
-    name = function if isinstance(function, str) else getattr(function, "__name__", "")
-    public = getattr(functional, name, None)
-    if name not in _args.EXPLAINED or public is None:
-        raise ValueError(
-            f"explain: function must be one of {', '.join(_args.EXPLAINED)}, got {function!r}"
-        )
-    bound = inspect.signature(public).bind(*args, **kwargs)
-    bound.apply_defaults()
-    values = bound.arguments
-    rank = int(name[-2])
-    if name.startswith("conv"):
-        return explain_conv(name, rank, values)
-    return explain_pool(name, rank, values)
+    def __call__(self, arrays: Arrays, out: Array | None) -> Any:
+        return self.runner((*arrays, self.weight, self.bias), out)
 
 
-def explain_conv(name, rank, values) -> Explanation:
-    transposed = "transpose" in name
-    x, w, b, groups = _args.conv_arrays(
-        name, rank, values["input"], values["weight"], values["bias"], values["groups"], transposed
-    )
-    dtype = np.result_type(*(a for a in (x, w, b) if a is not None))
-    inner = _calls.conv_dtype(dtype)
-    keys = ["stride", "padding", "dilation", "groups", "padding_mode", "algorithm"]
-    if transposed:
-        keys = ["stride", "padding", "output_padding", "groups", "dilation", "algorithm"]
-    values = {**values, "groups": groups}
-    call = _calls.ConvCall(name, rank, transposed)
-    plan = call.plan(x.shape, w.shape, inner, [values[k] for k in keys])
-    if not isinstance(plan, _run.ConvPlan):
-        return Explanation(
-            function=name,
-            algorithm="fft",
-            kernel="numpy.fft",
-            reason=plan.plan.reason,
-            block=plan.plan.block,
-            threads=1,
-            dtype=str(dtype),
-            computed_in=str(inner),
-            out_shape=plan.out_shape,
-        )
-    plans, threads = plan.explain()
-    used = plans[0]
-    from ._plan import KERNELS
+class KeptProgram:
+    """A program with its weights prepared."""
 
-    return Explanation(
-        function=name,
-        algorithm="winograd" if plan.uses_winograd() else "direct",
-        kernel=KERNELS[used.kernel],
-        reason=used.reason + (f"; in {len(plans)} parts" if len(plans) > 1 else ""),
-        tile=plan.tile() if used.kernel == 0 else None,
-        box=used.box,
-        workspace=max(p.workspace * t for p, t in zip(plans, threads, strict=True)),
-        threads=max(threads),
-        isa=_run.isa,
-        dtype=str(dtype),
-        computed_in=str(inner),
-        out_shape=plan.out_shape,
-    )
+    def __init__(self, program: ConvProgram, prepared: Any, bias: Array | None):
+        self.program, self.prepared, self.bias = program, prepared, bias
+
+    def delegate(self, arrays: Arrays) -> tuple[Runner, Arrays]:
+        return self.program, (*arrays, None, self.bias)
+
+    def __call__(self, arrays: Arrays, out: Array | None) -> Any:
+        return self.program.run_prepared(arrays[0], self.prepared, self.bias, out)
 
 
-def explain_pool(name, rank, values) -> Explanation:
-    x = _args.pool_array(name, values["input"], rank)
-    _args.spatial(name, x, rank)
-    result = Explanation(function=name, algorithm="direct")
-    maximum = "max" in name
-    inner = _calls.pool_dtype(x.dtype) if maximum else _calls.float_dtypes(x.dtype)[1]
-    if name.startswith("adaptive"):
-        geometry = _args.output_size(name, values["output_size"], x.shape[-rank:], rank)
-    else:
-        geometry = _args.pool_geometry(
-            name, rank, *(values[k] for k in ("kernel_size", "stride", "padding", "dilation"))
-        )
-    modes = (bool(values.get("ceil_mode")), bool(values.get("count_include_pad", True)))
-    indexed = bool(values.get("return_indices"))
-    op = 0 if maximum else 2
-    plan = _calls.pool_plan(name, rank, x.shape, inner, geometry, modes, op, indexed)
-    result.update(
-        kernel="pool",
-        reason=plan.plan.reason,
-        workspace=plan.plan.workspace,
-        isa=_run.isa,
-        dtype=str(x.dtype),
-        computed_in=str(inner),
-        out_shape=plan.out_shape,
-    )
-    return result
+class KeptSpectra:
+    """Weights of large kernels, transformed once where that fits the budget."""
+
+    def __init__(self, overlap: Overlap, weight: Array, bias: Array | None, shared: dict[Any, Any]):
+        self.overlap = overlap
+        self.bias = bias
+        layout = overlap.layout()
+        if layout not in shared:
+            shared[layout] = overlap.pack(weight)
+        self.packed = shared[layout]
+
+    def __call__(self, arrays: Arrays, out: Array | None) -> Any:
+        return self.overlap.run(arrays[0], self.packed, self.bias, out)
+
+
+class KeptRange:
+    """Integers as floats where their range allows it; that of the weights is known, and both kinds are prepared."""
+
+    def __init__(self, ranging: Ranging, weight: Array, bias: Array | None, kept: Kept):
+        self.ranging = ranging
+        self.weight, self.bias, self.kept = weight, bias, kept
+        self.most = magnitude(weight), 0 if bias is None else magnitude(bias)
+        self.ready: dict[int | None, Any] = {}
+
+    def delegate(self, arrays: Arrays) -> tuple[Runner, Arrays]:
+        i = self.ranging.pick(arrays[0], *self.most)
+        runner = self.ranging.exact if i is None else self.ranging.floats[i][1]
+        return runner, (*arrays, self.weight, self.bias)
+
+    def __call__(self, arrays: Arrays, out: Array | None) -> Any:
+        x = arrays[0]
+        i = self.ranging.pick(x, *self.most)
+        if i not in self.ready:
+            self.ready[i] = self.prepare(i)
+        work = self.ready[i]
+        if i is None:
+            return work(arrays, out)
+        y = work((x.astype(self.ranging.floats[i][1].dtype),), None)
+        return whole_numbers(y, self.ranging.exact.dtype, out)
+
+    def prepare(self, i: int | None) -> KeptProgram | KeptArrays:
+        """The weights for the exact sums, or for those of one kind of float."""
+        runner = self.ranging.exact if i is None else self.ranging.floats[i][1]
+        if not isinstance(runner, ConvProgram):  # a conversion, which takes the arrays as they are
+            return KeptArrays(runner, self.weight, self.bias)
+        weight = self.weight.astype(runner.dtype, copy=False)
+        bias = None if self.bias is None else self.bias.astype(runner.dtype, copy=False)
+        if runner.strategy.use is not choose.WeightUse.KEPT:
+            return KeptArrays(runner, weight, bias)
+        return KeptProgram(runner, self.kept.prepared(runner, weight), bias)

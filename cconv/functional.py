@@ -13,21 +13,36 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, overload
 
-from ._calls import operation
-from ._prepack import Explanation, Prepacked
-from ._prepack import explain as _explain
+from ._explain import Explanation
+from ._explain import explain as _explain
+from ._operations import operation
+from ._prepack import PackOptions, Prepacked
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
-    from typing import Any, TypeAlias
+    from typing import Any
 
-    from numpy import ndarray
-    from numpy.typing import ArrayLike
+    import numpy as np
+    from numpy.typing import ArrayLike, NDArray
 
-    Array: TypeAlias = ndarray[Any, Any]
-    Size: TypeAlias = int | Sequence[int]
-    Pads: TypeAlias = int | Sequence[int | Sequence[int]]
-    Sizes: TypeAlias = int | None | Sequence[int | None]
+    from ._typing import (
+        Algorithm,
+        Function,
+        Indices,
+        Listed,
+        Number,
+        Padding,
+        PaddingMode,
+        Real,
+        Scalar,
+        TransposedAlgorithm,
+        Untyped,
+        Whole,
+    )
+    from ._typing import Array as Array
+    from ._typing import Pads as Pads
+    from ._typing import Size as Size
+    from ._typing import Sizes as Sizes
 
 _conv1d: Callable[..., Array] = operation("conv1d")
 _conv2d: Callable[..., Array] = operation("conv2d")
@@ -88,18 +103,74 @@ __all__ = [
 ]
 
 
+def _unchanged(function: Any) -> Any:
+    return function
+
+
+def typed_as(model: Function) -> Callable[[Callable[..., Any]], Function]:
+    """What is decorated has the type of `model`, overloads included, and stays as it is."""
+    return _unchanged
+
+
+def document(
+    namespace: dict[str, Any], names: list[str], changes: dict[str, dict[str, str]]
+) -> None:
+    """The 1-D and 3-D functions are documented as the 2-D ones, with their own axes."""
+    if namespace["__doc__"] is None:
+        return  # python -OO
+    models = [name for name in names if "2d" in name]
+    # all at once, since this is a good part of the time that an import takes
+    texts = "\0".join([namespace[m].__doc__.partition("    Examples\n")[0] for m in models])
+    for rank, words in changes.items():
+        text = texts
+        for old, new in words.items():
+            text = new.join(text.split(old))
+        for model, own in zip(models, text.split("\0"), strict=True):
+            function = namespace[model.replace("2d", rank)]
+            function.__doc__ = f"{own}    See `{model}` for an example.\n    "
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv2d(
+        input: NDArray[Number], weight: NDArray[Number], bias: NDArray[Number] | None = None, stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Number] | None = None, algorithm: Algorithm = "auto",
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv2d(
+        input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Padding = 0,
+        dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Untyped] | None = None, algorithm: Algorithm = "auto",
+    ) -> Array: ...
+    @overload
+    def conv2d(  # type: ignore[overload-overlap] # both give `out`
+        input: ArrayLike, weight: NDArray[Number] | Listed, bias: ArrayLike | None = None, stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Number], algorithm: Algorithm = "auto",
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv2d(
+        input: NDArray[Number] | Listed, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Number], algorithm: Algorithm = "auto",
+    ) -> NDArray[Number]: ...
+    # fmt: on
+
+
 def conv2d(
     input: ArrayLike,
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
-    algorithm: str = "auto",
+    algorithm: Algorithm = "auto",
 ) -> Array:
     """
     2-D convolution (cross-correlation, as in every deep-learning library).
@@ -159,40 +230,71 @@ def conv2d(
     )
 
 
+@typed_as(conv2d)
 def conv1d(
     input: ArrayLike,
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
-    algorithm: str = "auto",
+    algorithm: Algorithm = "auto",
 ) -> Array:
     return _conv1d(
         input, weight, bias, stride, padding, dilation, groups, padding_mode, out, algorithm
     )
 
 
+@typed_as(conv2d)
 def conv3d(
     input: ArrayLike,
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
-    algorithm: str = "auto",
+    algorithm: Algorithm = "auto",
 ) -> Array:
     return _conv3d(
         input, weight, bias, stride, padding, dilation, groups, padding_mode, out, algorithm
     )
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv_transpose2d(
+        input: NDArray[Number], weight: NDArray[Number], bias: NDArray[Number] | None = None, stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+        out: NDArray[Number] | None = None, algorithm: TransposedAlgorithm = "auto",
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv_transpose2d(
+        input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Pads = 0,
+        output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+        algorithm: TransposedAlgorithm = "auto",
+    ) -> Array: ...
+    @overload
+    def conv_transpose2d(  # type: ignore[overload-overlap] # both give `out`
+        input: ArrayLike, weight: NDArray[Number] | Listed, bias: ArrayLike | None = None, stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number],
+        algorithm: TransposedAlgorithm = "auto",
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv_transpose2d(
+        input: NDArray[Number] | Listed, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number],
+        algorithm: TransposedAlgorithm = "auto",
+    ) -> NDArray[Number]: ...
+    # fmt: on
 
 
 def conv_transpose2d(
@@ -206,7 +308,7 @@ def conv_transpose2d(
     dilation: Size = 1,
     *,
     out: Array | None = None,
-    algorithm: str = "auto",
+    algorithm: TransposedAlgorithm = "auto",
 ) -> Array:
     """
     2-D transposed convolution: the gradient of a convolution with respect to its input, as a layer that upsamples.
@@ -257,6 +359,7 @@ def conv_transpose2d(
     )
 
 
+@typed_as(conv_transpose2d)
 def conv_transpose1d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -268,13 +371,14 @@ def conv_transpose1d(
     dilation: Size = 1,
     *,
     out: Array | None = None,
-    algorithm: str = "auto",
+    algorithm: TransposedAlgorithm = "auto",
 ) -> Array:
     return _conv_transpose1d(
         input, weight, bias, stride, padding, output_padding, groups, dilation, out, algorithm
     )
 
 
+@typed_as(conv_transpose2d)
 def conv_transpose3d(
     input: ArrayLike,
     weight: ArrayLike,
@@ -286,49 +390,53 @@ def conv_transpose3d(
     dilation: Size = 1,
     *,
     out: Array | None = None,
-    algorithm: str = "auto",
+    algorithm: TransposedAlgorithm = "auto",
 ) -> Array:
     return _conv_transpose3d(
         input, weight, bias, stride, padding, output_padding, groups, dilation, out, algorithm
     )
 
 
-@overload
-def max_pool2d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    out: Array | None = None,
-) -> Array: ...
-@overload
-def max_pool2d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    out: Array | None = None,
-) -> tuple[Array, Array]: ...
-@overload
-def max_pool2d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-    *,
-    out: Array | None = None,
-) -> Any: ...
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def max_pool2d(
+        input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, return_indices: Literal[False] = False, *, out: NDArray[Number] | None = None,
+    ) -> NDArray[Number]: ...
+    @overload
+    def max_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, return_indices: Literal[False] = False, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    @overload
+    def max_pool2d(
+        input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: Literal[True], out: NDArray[Number] | None = None,
+    ) -> tuple[NDArray[Number], Indices]: ...
+    @overload
+    def max_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: Literal[True], out: NDArray[Untyped] | None = None,
+    ) -> tuple[Array, Indices]: ...
+    @overload
+    def max_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: bool, out: NDArray[Untyped] | None = None,
+    ) -> Any: ...
+    @overload
+    def max_pool2d(
+        input: NDArray[Number], kernel_size: Size, stride: Size | None = None, padding: Pads = 0, dilation: Size = 1,
+        ceil_mode: bool = False, *, return_indices: bool, out: NDArray[Number],
+    ) -> Any: ...
+    @overload
+    def max_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None, padding: Pads, dilation: Size, ceil_mode: bool,
+        return_indices: bool, *, out: Array | None = None,
+    ) -> Any: ...
+    # fmt: on
+
+
 def max_pool2d(
     input: ArrayLike,
     kernel_size: Size,
@@ -387,42 +495,7 @@ def max_pool2d(
     )
 
 
-@overload
-def max_pool1d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    out: Array | None = None,
-) -> Array: ...
-@overload
-def max_pool1d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    out: Array | None = None,
-) -> tuple[Array, Array]: ...
-@overload
-def max_pool1d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-    *,
-    out: Array | None = None,
-) -> Any: ...
+@typed_as(max_pool2d)
 def max_pool1d(
     input: ArrayLike,
     kernel_size: Size,
@@ -439,42 +512,7 @@ def max_pool1d(
     )
 
 
-@overload
-def max_pool3d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: Literal[False] = False,
-    *,
-    out: Array | None = None,
-) -> Array: ...
-@overload
-def max_pool3d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    *,
-    return_indices: Literal[True],
-    out: Array | None = None,
-) -> tuple[Array, Array]: ...
-@overload
-def max_pool3d(
-    input: ArrayLike,
-    kernel_size: Size,
-    stride: Size | None = None,
-    padding: Pads = 0,
-    dilation: Size = 1,
-    ceil_mode: bool = False,
-    return_indices: bool = False,
-    *,
-    out: Array | None = None,
-) -> Any: ...
+@typed_as(max_pool2d)
 def max_pool3d(
     input: ArrayLike,
     kernel_size: Size,
@@ -489,6 +527,29 @@ def max_pool3d(
     return _max_pool3d(
         input, kernel_size, stride, padding, dilation, ceil_mode, return_indices, out
     )
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def avg_pool2d(
+        input: NDArray[Real], kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
+        dilation: Size = 1, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def avg_pool2d(
+        input: NDArray[Whole], kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        ceil_mode: bool = False, count_include_pad: bool = True, divisor_override: int | None = None, *,
+        dilation: Size = 1, out: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def avg_pool2d(
+        input: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0, ceil_mode: bool = False,
+        count_include_pad: bool = True, divisor_override: int | None = None, *, dilation: Size = 1,
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def avg_pool2d(
@@ -557,6 +618,7 @@ def avg_pool2d(
     )
 
 
+@typed_as(avg_pool2d)
 def avg_pool1d(
     input: ArrayLike,
     kernel_size: Size,
@@ -582,6 +644,7 @@ def avg_pool1d(
     )
 
 
+@typed_as(avg_pool2d)
 def avg_pool3d(
     input: ArrayLike,
     kernel_size: Size,
@@ -605,6 +668,26 @@ def avg_pool3d(
         dilation,
         out,
     )
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def lp_pool2d(
+        input: NDArray[Real], norm_type: float, kernel_size: Size, stride: Size | None = None,
+        ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def lp_pool2d(
+        input: NDArray[Whole], norm_type: float, kernel_size: Size, stride: Size | None = None,
+        ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def lp_pool2d(
+        input: ArrayLike, norm_type: float, kernel_size: Size, stride: Size | None = None, ceil_mode: bool = False, *,
+        padding: Pads = 0, dilation: Size = 1, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def lp_pool2d(
@@ -656,6 +739,7 @@ def lp_pool2d(
     return _lp_pool2d(input, norm_type, kernel_size, stride, ceil_mode, padding, dilation, out)
 
 
+@typed_as(lp_pool2d)
 def lp_pool1d(
     input: ArrayLike,
     norm_type: float,
@@ -670,6 +754,7 @@ def lp_pool1d(
     return _lp_pool1d(input, norm_type, kernel_size, stride, ceil_mode, padding, dilation, out)
 
 
+@typed_as(lp_pool2d)
 def lp_pool3d(
     input: ArrayLike,
     norm_type: float,
@@ -682,6 +767,23 @@ def lp_pool3d(
     out: Array | None = None,
 ) -> Array:
     return _lp_pool3d(input, norm_type, kernel_size, stride, ceil_mode, padding, dilation, out)
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def adaptive_avg_pool2d(
+        input: NDArray[Real], output_size: Sizes, *, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def adaptive_avg_pool2d(
+        input: NDArray[Whole], output_size: Sizes, *, out: NDArray[np.float64] | None = None,
+    ) -> NDArray[np.float64]: ...
+    @overload
+    def adaptive_avg_pool2d(
+        input: ArrayLike, output_size: Sizes, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def adaptive_avg_pool2d(input: ArrayLike, output_size: Sizes, *, out: Array | None = None) -> Array:
@@ -715,38 +817,48 @@ def adaptive_avg_pool2d(input: ArrayLike, output_size: Sizes, *, out: Array | No
     return _adaptive_avg_pool2d(input, output_size, out)
 
 
+@typed_as(adaptive_avg_pool2d)
 def adaptive_avg_pool1d(input: ArrayLike, output_size: Sizes, *, out: Array | None = None) -> Array:
     return _adaptive_avg_pool1d(input, output_size, out)
 
 
+@typed_as(adaptive_avg_pool2d)
 def adaptive_avg_pool3d(input: ArrayLike, output_size: Sizes, *, out: Array | None = None) -> Array:
     return _adaptive_avg_pool3d(input, output_size, out)
 
 
-@overload
-def adaptive_max_pool2d(
-    input: ArrayLike,
-    output_size: Sizes,
-    return_indices: Literal[False] = False,
-    *,
-    out: Array | None = None,
-) -> Array: ...
-@overload
-def adaptive_max_pool2d(
-    input: ArrayLike,
-    output_size: Sizes,
-    *,
-    return_indices: Literal[True],
-    out: Array | None = None,
-) -> tuple[Array, Array]: ...
-@overload
-def adaptive_max_pool2d(
-    input: ArrayLike,
-    output_size: Sizes,
-    return_indices: bool = False,
-    *,
-    out: Array | None = None,
-) -> Any: ...
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def adaptive_max_pool2d(
+        input: NDArray[Number], output_size: Sizes, return_indices: Literal[False] = False, *,
+        out: NDArray[Number] | None = None,
+    ) -> NDArray[Number]: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: ArrayLike, output_size: Sizes, return_indices: Literal[False] = False, *,
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: NDArray[Number], output_size: Sizes, return_indices: Literal[True], *,
+        out: NDArray[Number] | None = None,
+    ) -> tuple[NDArray[Number], Indices]: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: ArrayLike, output_size: Sizes, return_indices: Literal[True], *, out: NDArray[Untyped] | None = None,
+    ) -> tuple[Array, Indices]: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: ArrayLike, output_size: Sizes, return_indices: bool, *, out: NDArray[Untyped] | None = None,
+    ) -> Any: ...
+    @overload
+    def adaptive_max_pool2d(
+        input: NDArray[Number], output_size: Sizes, return_indices: bool, *, out: NDArray[Number],
+    ) -> Any: ...
+    # fmt: on
+
+
 def adaptive_max_pool2d(
     input: ArrayLike,
     output_size: Sizes,
@@ -788,30 +900,7 @@ def adaptive_max_pool2d(
     return _adaptive_max_pool2d(input, output_size, return_indices, out)
 
 
-@overload
-def adaptive_max_pool1d(
-    input: ArrayLike,
-    output_size: Sizes,
-    return_indices: Literal[False] = False,
-    *,
-    out: Array | None = None,
-) -> Array: ...
-@overload
-def adaptive_max_pool1d(
-    input: ArrayLike,
-    output_size: Sizes,
-    *,
-    return_indices: Literal[True],
-    out: Array | None = None,
-) -> tuple[Array, Array]: ...
-@overload
-def adaptive_max_pool1d(
-    input: ArrayLike,
-    output_size: Sizes,
-    return_indices: bool = False,
-    *,
-    out: Array | None = None,
-) -> Any: ...
+@typed_as(adaptive_max_pool2d)
 def adaptive_max_pool1d(
     input: ArrayLike,
     output_size: Sizes,
@@ -822,30 +911,7 @@ def adaptive_max_pool1d(
     return _adaptive_max_pool1d(input, output_size, return_indices, out)
 
 
-@overload
-def adaptive_max_pool3d(
-    input: ArrayLike,
-    output_size: Sizes,
-    return_indices: Literal[False] = False,
-    *,
-    out: Array | None = None,
-) -> Array: ...
-@overload
-def adaptive_max_pool3d(
-    input: ArrayLike,
-    output_size: Sizes,
-    *,
-    return_indices: Literal[True],
-    out: Array | None = None,
-) -> tuple[Array, Array]: ...
-@overload
-def adaptive_max_pool3d(
-    input: ArrayLike,
-    output_size: Sizes,
-    return_indices: bool = False,
-    *,
-    out: Array | None = None,
-) -> Any: ...
+@typed_as(adaptive_max_pool2d)
 def adaptive_max_pool3d(
     input: ArrayLike,
     output_size: Sizes,
@@ -854,6 +920,21 @@ def adaptive_max_pool3d(
     out: Array | None = None,
 ) -> Any:
     return _adaptive_max_pool3d(input, output_size, return_indices, out)
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def max_unpool2d(
+        input: NDArray[Scalar], indices: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        output_size: Sequence[int] | None = None,
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def max_unpool2d(
+        input: ArrayLike, indices: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        output_size: Sequence[int] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def max_unpool2d(
@@ -899,6 +980,7 @@ def max_unpool2d(
     return _max_unpool2d(input, indices, kernel_size, stride, padding, output_size)
 
 
+@typed_as(max_unpool2d)
 def max_unpool1d(
     input: ArrayLike,
     indices: ArrayLike,
@@ -910,6 +992,7 @@ def max_unpool1d(
     return _max_unpool1d(input, indices, kernel_size, stride, padding, output_size)
 
 
+@typed_as(max_unpool2d)
 def max_unpool3d(
     input: ArrayLike,
     indices: ArrayLike,
@@ -919,6 +1002,19 @@ def max_unpool3d(
     output_size: Sequence[int] | None = None,
 ) -> Array:
     return _max_unpool3d(input, indices, kernel_size, stride, padding, output_size)
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def unfold(
+        input: NDArray[Scalar], kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1,
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def unfold(
+        input: ArrayLike, kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1,
+    ) -> Array: ...
+    # fmt: on
 
 
 def unfold(
@@ -951,6 +1047,21 @@ def unfold(
            [2, 3, 4]])
     """
     return _unfold(input, kernel_size, dilation, padding, stride)
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def fold(
+        input: NDArray[Scalar], output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Pads = 0,
+        stride: Size = 1,
+    ) -> NDArray[Scalar]: ...
+    @overload
+    def fold(
+        input: ArrayLike, output_size: Size, kernel_size: Size, dilation: Size = 1, padding: Pads = 0,
+        stride: Size = 1,
+    ) -> Array: ...
+    # fmt: on
 
 
 def fold(
@@ -994,14 +1105,14 @@ def prepack(
     weight: ArrayLike,
     bias: ArrayLike | None = None,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     transposed: bool = False,
     output_padding: Size = 0,
-    algorithm: str = "auto",
+    algorithm: Algorithm = "auto",
 ) -> Prepacked:
     """
     A convolution with its weights kept in the kernels' own layout: faster when it is called often.
@@ -1038,18 +1149,17 @@ def prepack(
     >>> run(np.zeros((1, 1, 28, 28), np.float32)).shape
     (1, 64, 28, 28)
     """
-    return Prepacked(
-        weight,
-        bias,
-        stride,
-        padding,
-        dilation,
-        groups,
-        padding_mode,
-        transposed,
-        output_padding,
-        algorithm,
+    options = PackOptions(
+        stride=stride,
+        padding=padding,
+        dilation=dilation,
+        groups=groups,
+        padding_mode=padding_mode,
+        transposed=transposed,
+        output_padding=output_padding,
+        algorithm=algorithm,
     )
+    return Prepacked(weight, bias, options)
 
 
 def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
@@ -1084,19 +1194,11 @@ def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Ex
     return _explain(function, args, kwargs)
 
 
-def _document() -> None:
-    """The 1-D and 3-D functions are documented as the 2-D ones, with their own axes."""
-    axes = {
-        1: (("(N, C, H, W) or (C, H, W)", "(N, C, L) or (C, L)"), ("2-D", "1-D")),
-        3: (("(N, C, H, W) or (C, H, W)", "(N, C, D, H, W) or (C, D, H, W)"), ("2-D", "3-D")),
-    }
-    for name, function in list(globals().items()):
-        if name in __all__ and name[-2:] in ("1d", "3d"):
-            rank = int(name[-2])
-            text = globals()[name[:-2] + "2d"].__doc__.split("    Examples\n")[0]
-            for old, new in axes[rank]:
-                text = text.replace(old, new)
-            function.__doc__ = f"{text}    See `{name[:-2]}2d` for an example.\n    "
-
-
-_document()
+document(
+    globals(),
+    __all__,
+    {
+        "1d": {"(N, C, H, W) or (C, H, W)": "(N, C, L) or (C, L)", "2-D": "1-D"},
+        "3d": {"(N, C, H, W) or (C, H, W)": "(N, C, D, H, W) or (C, D, H, W)", "2-D": "3-D"},
+    },
+)

@@ -13,53 +13,54 @@ number of threads. `weight`, `input` and `grad_output` of a convolution are take
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, overload
 
-from ._grads import gradient
+from ._operations import operation
+from .functional import document, typed_as
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from numpy.typing import ArrayLike
+    from numpy.typing import ArrayLike, NDArray
 
-    from .functional import Array, Pads, Size, Sizes
+    from ._typing import Array, Padding, PaddingMode, Pads, Real, Size, Sizes, Untyped
 
-_conv1d_input: Callable[..., Array] = gradient("conv1d_input")
-_conv2d_input: Callable[..., Array] = gradient("conv2d_input")
-_conv3d_input: Callable[..., Array] = gradient("conv3d_input")
-_conv1d_weight: Callable[..., Array] = gradient("conv1d_weight")
-_conv2d_weight: Callable[..., Array] = gradient("conv2d_weight")
-_conv3d_weight: Callable[..., Array] = gradient("conv3d_weight")
-_conv1d_bias: Callable[..., Array] = gradient("conv1d_bias")
-_conv2d_bias: Callable[..., Array] = gradient("conv2d_bias")
-_conv3d_bias: Callable[..., Array] = gradient("conv3d_bias")
-_conv_transpose1d_input: Callable[..., Array] = gradient("conv_transpose1d_input")
-_conv_transpose2d_input: Callable[..., Array] = gradient("conv_transpose2d_input")
-_conv_transpose3d_input: Callable[..., Array] = gradient("conv_transpose3d_input")
-_conv_transpose1d_weight: Callable[..., Array] = gradient("conv_transpose1d_weight")
-_conv_transpose2d_weight: Callable[..., Array] = gradient("conv_transpose2d_weight")
-_conv_transpose3d_weight: Callable[..., Array] = gradient("conv_transpose3d_weight")
-_conv_transpose1d_bias: Callable[..., Array] = gradient("conv_transpose1d_bias")
-_conv_transpose2d_bias: Callable[..., Array] = gradient("conv_transpose2d_bias")
-_conv_transpose3d_bias: Callable[..., Array] = gradient("conv_transpose3d_bias")
-_max_pool1d_input: Callable[..., Array] = gradient("max_pool1d_input")
-_max_pool2d_input: Callable[..., Array] = gradient("max_pool2d_input")
-_max_pool3d_input: Callable[..., Array] = gradient("max_pool3d_input")
-_avg_pool1d_input: Callable[..., Array] = gradient("avg_pool1d_input")
-_avg_pool2d_input: Callable[..., Array] = gradient("avg_pool2d_input")
-_avg_pool3d_input: Callable[..., Array] = gradient("avg_pool3d_input")
-_lp_pool1d_input: Callable[..., Array] = gradient("lp_pool1d_input")
-_lp_pool2d_input: Callable[..., Array] = gradient("lp_pool2d_input")
-_lp_pool3d_input: Callable[..., Array] = gradient("lp_pool3d_input")
-_adaptive_avg_pool1d_input: Callable[..., Array] = gradient("adaptive_avg_pool1d_input")
-_adaptive_avg_pool2d_input: Callable[..., Array] = gradient("adaptive_avg_pool2d_input")
-_adaptive_avg_pool3d_input: Callable[..., Array] = gradient("adaptive_avg_pool3d_input")
-_adaptive_max_pool1d_input: Callable[..., Array] = gradient("adaptive_max_pool1d_input")
-_adaptive_max_pool2d_input: Callable[..., Array] = gradient("adaptive_max_pool2d_input")
-_adaptive_max_pool3d_input: Callable[..., Array] = gradient("adaptive_max_pool3d_input")
-_max_unpool1d_input: Callable[..., Array] = gradient("max_unpool1d_input")
-_max_unpool2d_input: Callable[..., Array] = gradient("max_unpool2d_input")
-_max_unpool3d_input: Callable[..., Array] = gradient("max_unpool3d_input")
+_conv1d_input: Callable[..., Array] = operation("conv1d_input")
+_conv2d_input: Callable[..., Array] = operation("conv2d_input")
+_conv3d_input: Callable[..., Array] = operation("conv3d_input")
+_conv1d_weight: Callable[..., Array] = operation("conv1d_weight")
+_conv2d_weight: Callable[..., Array] = operation("conv2d_weight")
+_conv3d_weight: Callable[..., Array] = operation("conv3d_weight")
+_conv1d_bias: Callable[..., Array] = operation("conv1d_bias")
+_conv2d_bias: Callable[..., Array] = operation("conv2d_bias")
+_conv3d_bias: Callable[..., Array] = operation("conv3d_bias")
+_conv_transpose1d_input: Callable[..., Array] = operation("conv_transpose1d_input")
+_conv_transpose2d_input: Callable[..., Array] = operation("conv_transpose2d_input")
+_conv_transpose3d_input: Callable[..., Array] = operation("conv_transpose3d_input")
+_conv_transpose1d_weight: Callable[..., Array] = operation("conv_transpose1d_weight")
+_conv_transpose2d_weight: Callable[..., Array] = operation("conv_transpose2d_weight")
+_conv_transpose3d_weight: Callable[..., Array] = operation("conv_transpose3d_weight")
+_conv_transpose1d_bias: Callable[..., Array] = operation("conv_transpose1d_bias")
+_conv_transpose2d_bias: Callable[..., Array] = operation("conv_transpose2d_bias")
+_conv_transpose3d_bias: Callable[..., Array] = operation("conv_transpose3d_bias")
+_max_pool1d_input: Callable[..., Array] = operation("max_pool1d_input")
+_max_pool2d_input: Callable[..., Array] = operation("max_pool2d_input")
+_max_pool3d_input: Callable[..., Array] = operation("max_pool3d_input")
+_avg_pool1d_input: Callable[..., Array] = operation("avg_pool1d_input")
+_avg_pool2d_input: Callable[..., Array] = operation("avg_pool2d_input")
+_avg_pool3d_input: Callable[..., Array] = operation("avg_pool3d_input")
+_lp_pool1d_input: Callable[..., Array] = operation("lp_pool1d_input")
+_lp_pool2d_input: Callable[..., Array] = operation("lp_pool2d_input")
+_lp_pool3d_input: Callable[..., Array] = operation("lp_pool3d_input")
+_adaptive_avg_pool1d_input: Callable[..., Array] = operation("adaptive_avg_pool1d_input")
+_adaptive_avg_pool2d_input: Callable[..., Array] = operation("adaptive_avg_pool2d_input")
+_adaptive_avg_pool3d_input: Callable[..., Array] = operation("adaptive_avg_pool3d_input")
+_adaptive_max_pool1d_input: Callable[..., Array] = operation("adaptive_max_pool1d_input")
+_adaptive_max_pool2d_input: Callable[..., Array] = operation("adaptive_max_pool2d_input")
+_adaptive_max_pool3d_input: Callable[..., Array] = operation("adaptive_max_pool3d_input")
+_max_unpool1d_input: Callable[..., Array] = operation("max_unpool1d_input")
+_max_unpool2d_input: Callable[..., Array] = operation("max_unpool2d_input")
+_max_unpool3d_input: Callable[..., Array] = operation("max_unpool3d_input")
 
 __all__ = [
     "conv2d_input",
@@ -101,16 +102,33 @@ __all__ = [
 ]
 
 
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv2d_input(
+        input_size: Sequence[int], weight: NDArray[Real], grad_output: NDArray[Real], stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv2d_input(
+        input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size = 1, padding: Padding = 0,
+        dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def conv2d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     """
@@ -155,16 +173,17 @@ def conv2d_input(
     )
 
 
+@typed_as(conv2d_input)
 def conv1d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     return _conv1d_input(
@@ -172,16 +191,17 @@ def conv1d_input(
     )
 
 
+@typed_as(conv2d_input)
 def conv3d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     return _conv3d_input(
@@ -189,16 +209,33 @@ def conv3d_input(
     )
 
 
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv2d_weight(
+        input: NDArray[Real], weight_size: Sequence[int], grad_output: NDArray[Real], stride: Size = 1,
+        padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv2d_weight(
+        input: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size = 1, padding: Padding = 0,
+        dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
+
+
 def conv2d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     """
@@ -241,16 +278,17 @@ def conv2d_weight(
     )
 
 
+@typed_as(conv2d_weight)
 def conv1d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     return _conv1d_weight(
@@ -258,21 +296,33 @@ def conv1d_weight(
     )
 
 
+@typed_as(conv2d_weight)
 def conv3d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
     grad_output: ArrayLike,
     stride: Size = 1,
-    padding: Pads | str = 0,
+    padding: Padding = 0,
     dilation: Size = 1,
     groups: int = 1,
     *,
-    padding_mode: str = "zeros",
+    padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
 ) -> Array:
     return _conv3d_weight(
         input, weight_size, grad_output, stride, padding, dilation, groups, padding_mode, out
     )
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv2d_bias(
+        grad_output: NDArray[Real], *, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv2d_bias(grad_output: ArrayLike, *, out: NDArray[Untyped] | None = None) -> Array: ...
+    # fmt: on
 
 
 def conv2d_bias(
@@ -309,6 +359,7 @@ def conv2d_bias(
     return _conv2d_bias(grad_output, out)
 
 
+@typed_as(conv2d_bias)
 def conv1d_bias(
     grad_output: ArrayLike,
     *,
@@ -317,12 +368,29 @@ def conv1d_bias(
     return _conv1d_bias(grad_output, out)
 
 
+@typed_as(conv2d_bias)
 def conv3d_bias(
     grad_output: ArrayLike,
     *,
     out: Array | None = None,
 ) -> Array:
     return _conv3d_bias(grad_output, out)
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv_transpose2d_input(
+        input_size: Sequence[int], weight: NDArray[Real], grad_output: NDArray[Real], stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv_transpose2d_input(
+        input_size: Sequence[int], weight: ArrayLike, grad_output: ArrayLike, stride: Size = 1, padding: Pads = 0,
+        output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def conv_transpose2d_input(
@@ -375,6 +443,7 @@ def conv_transpose2d_input(
     )
 
 
+@typed_as(conv_transpose2d_input)
 def conv_transpose1d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
@@ -392,6 +461,7 @@ def conv_transpose1d_input(
     )
 
 
+@typed_as(conv_transpose2d_input)
 def conv_transpose3d_input(
     input_size: Sequence[int],
     weight: ArrayLike,
@@ -407,6 +477,22 @@ def conv_transpose3d_input(
     return _conv_transpose3d_input(
         input_size, weight, grad_output, stride, padding, output_padding, groups, dilation, out
     )
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def conv_transpose2d_weight(
+        input: NDArray[Real], weight_size: Sequence[int], grad_output: NDArray[Real], stride: Size = 1,
+        padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def conv_transpose2d_weight(
+        input: ArrayLike, weight_size: Sequence[int], grad_output: ArrayLike, stride: Size = 1, padding: Pads = 0,
+        output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def conv_transpose2d_weight(
@@ -461,6 +547,7 @@ def conv_transpose2d_weight(
     )
 
 
+@typed_as(conv_transpose2d_weight)
 def conv_transpose1d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
@@ -478,6 +565,7 @@ def conv_transpose1d_weight(
     )
 
 
+@typed_as(conv_transpose2d_weight)
 def conv_transpose3d_weight(
     input: ArrayLike,
     weight_size: Sequence[int],
@@ -495,6 +583,7 @@ def conv_transpose3d_weight(
     )
 
 
+@typed_as(conv2d_bias)
 def conv_transpose2d_bias(
     grad_output: ArrayLike,
     *,
@@ -529,6 +618,7 @@ def conv_transpose2d_bias(
     return _conv_transpose2d_bias(grad_output, out)
 
 
+@typed_as(conv2d_bias)
 def conv_transpose1d_bias(
     grad_output: ArrayLike,
     *,
@@ -537,12 +627,28 @@ def conv_transpose1d_bias(
     return _conv_transpose1d_bias(grad_output, out)
 
 
+@typed_as(conv2d_bias)
 def conv_transpose3d_bias(
     grad_output: ArrayLike,
     *,
     out: Array | None = None,
 ) -> Array:
     return _conv_transpose3d_bias(grad_output, out)
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def max_pool2d_input(
+        input: NDArray[Real], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+        padding: Pads = 0, dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def max_pool2d_input(
+        input: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def max_pool2d_input(
@@ -596,6 +702,7 @@ def max_pool2d_input(
     )
 
 
+@typed_as(max_pool2d_input)
 def max_pool1d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -612,6 +719,7 @@ def max_pool1d_input(
     )
 
 
+@typed_as(max_pool2d_input)
 def max_pool3d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -626,6 +734,23 @@ def max_pool3d_input(
     return _max_pool3d_input(
         input, grad_output, kernel_size, stride, padding, dilation, ceil_mode, out
     )
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def avg_pool2d_input(
+        input_size: Sequence[int], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+        padding: Pads = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+        divisor_override: int | None = None, *, dilation: Size = 1, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def avg_pool2d_input(
+        input_size: Sequence[int], grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None,
+        padding: Pads = 0, ceil_mode: bool = False, count_include_pad: bool = True,
+        divisor_override: int | None = None, *, dilation: Size = 1, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def avg_pool2d_input(
@@ -686,6 +811,7 @@ def avg_pool2d_input(
     )
 
 
+@typed_as(avg_pool2d_input)
 def avg_pool1d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -713,6 +839,7 @@ def avg_pool1d_input(
     )
 
 
+@typed_as(avg_pool2d_input)
 def avg_pool3d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -738,6 +865,22 @@ def avg_pool3d_input(
         dilation,
         out,
     )
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def lp_pool2d_input(
+        input: NDArray[Real], grad_output: NDArray[Real], norm_type: float, kernel_size: Size,
+        stride: Size | None = None, ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def lp_pool2d_input(
+        input: ArrayLike, grad_output: ArrayLike, norm_type: float, kernel_size: Size, stride: Size | None = None,
+        ceil_mode: bool = False, *, padding: Pads = 0, dilation: Size = 1, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def lp_pool2d_input(
@@ -786,6 +929,7 @@ def lp_pool2d_input(
     )
 
 
+@typed_as(lp_pool2d_input)
 def lp_pool1d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -803,6 +947,7 @@ def lp_pool1d_input(
     )
 
 
+@typed_as(lp_pool2d_input)
 def lp_pool3d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -818,6 +963,21 @@ def lp_pool3d_input(
     return _lp_pool3d_input(
         input, grad_output, norm_type, kernel_size, stride, ceil_mode, padding, dilation, out
     )
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def adaptive_avg_pool2d_input(
+        input_size: Sequence[int], grad_output: NDArray[Real], output_size: Sizes = None, *,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def adaptive_avg_pool2d_input(
+        input_size: Sequence[int], grad_output: ArrayLike, output_size: Sizes = None, *,
+        out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def adaptive_avg_pool2d_input(
@@ -860,6 +1020,7 @@ def adaptive_avg_pool2d_input(
     return _adaptive_avg_pool2d_input(input_size, grad_output, output_size, out)
 
 
+@typed_as(adaptive_avg_pool2d_input)
 def adaptive_avg_pool1d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -870,6 +1031,7 @@ def adaptive_avg_pool1d_input(
     return _adaptive_avg_pool1d_input(input_size, grad_output, output_size, out)
 
 
+@typed_as(adaptive_avg_pool2d_input)
 def adaptive_avg_pool3d_input(
     input_size: Sequence[int],
     grad_output: ArrayLike,
@@ -878,6 +1040,20 @@ def adaptive_avg_pool3d_input(
     out: Array | None = None,
 ) -> Array:
     return _adaptive_avg_pool3d_input(input_size, grad_output, output_size, out)
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def adaptive_max_pool2d_input(
+        input: NDArray[Real], grad_output: NDArray[Real], output_size: Sizes = None, *,
+        out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def adaptive_max_pool2d_input(
+        input: ArrayLike, grad_output: ArrayLike, output_size: Sizes = None, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def adaptive_max_pool2d_input(
@@ -920,6 +1096,7 @@ def adaptive_max_pool2d_input(
     return _adaptive_max_pool2d_input(input, grad_output, output_size, out)
 
 
+@typed_as(adaptive_max_pool2d_input)
 def adaptive_max_pool1d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -930,6 +1107,7 @@ def adaptive_max_pool1d_input(
     return _adaptive_max_pool1d_input(input, grad_output, output_size, out)
 
 
+@typed_as(adaptive_max_pool2d_input)
 def adaptive_max_pool3d_input(
     input: ArrayLike,
     grad_output: ArrayLike,
@@ -938,6 +1116,21 @@ def adaptive_max_pool3d_input(
     out: Array | None = None,
 ) -> Array:
     return _adaptive_max_pool3d_input(input, grad_output, output_size, out)
+
+
+if TYPE_CHECKING:
+    # fmt: off
+    @overload
+    def max_unpool2d_input(
+        indices: ArrayLike, grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
+        padding: Pads = 0, output_size: Sequence[int] | None = None, *, out: NDArray[Real] | None = None,
+    ) -> NDArray[Real]: ...
+    @overload
+    def max_unpool2d_input(
+        indices: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
+        output_size: Sequence[int] | None = None, *, out: NDArray[Untyped] | None = None,
+    ) -> Array: ...
+    # fmt: on
 
 
 def max_unpool2d_input(
@@ -985,6 +1178,7 @@ def max_unpool2d_input(
     return _max_unpool2d_input(indices, grad_output, kernel_size, stride, padding, output_size, out)
 
 
+@typed_as(max_unpool2d_input)
 def max_unpool1d_input(
     indices: ArrayLike,
     grad_output: ArrayLike,
@@ -998,6 +1192,7 @@ def max_unpool1d_input(
     return _max_unpool1d_input(indices, grad_output, kernel_size, stride, padding, output_size, out)
 
 
+@typed_as(max_unpool2d_input)
 def max_unpool3d_input(
     indices: ArrayLike,
     grad_output: ArrayLike,
@@ -1011,22 +1206,23 @@ def max_unpool3d_input(
     return _max_unpool3d_input(indices, grad_output, kernel_size, stride, padding, output_size, out)
 
 
-def _document() -> None:
-    """The 1-D and 3-D functions are documented as the 2-D ones, with their own axes."""
-    axes = {
-        1: (("C, H, W)", "C, L)"), ("O, H', W')", "O, L')"), ("C, H', W')", "C, L')"), ("kh, kw", "k"), ("2-D", "1-D")),
-        3: (
-            ("C, H, W)", "C, D, H, W)"), ("O, H', W')", "O, D', H', W')"), ("C, H', W')", "C, D', H', W')"),
-            ("kh, kw", "kd, kh, kw"), ("2-D", "3-D"),
-        ),
-    }  # fmt: skip
-    for name in __all__:
-        base, of = name.rsplit("_", 1)
-        if base[-2:] in ("1d", "3d"):
-            text = globals()[f"{base[:-2]}2d_{of}"].__doc__.split("    Examples\n")[0]
-            for old, new in axes[int(base[-2])]:
-                text = text.replace(old, new)
-            globals()[name].__doc__ = f"{text}    See `{base[:-2]}2d_{of}` for an example.\n    "
-
-
-_document()
+document(
+    globals(),
+    __all__,
+    {
+        "1d": {
+            "C, H, W)": "C, L)",
+            "O, H', W')": "O, L')",
+            "C, H', W')": "C, L')",
+            "kh, kw": "k",
+            "2-D": "1-D",
+        },
+        "3d": {
+            "C, H, W)": "C, D, H, W)",
+            "O, H', W')": "O, D', H', W')",
+            "C, H', W')": "C, D', H', W')",
+            "kh, kw": "kd, kh, kw",
+            "2-D": "3-D",
+        },
+    },
+)

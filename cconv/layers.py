@@ -3,8 +3,8 @@ Layers with ``torch.nn``'s constructors: they hold parameters and weights, and c
 
 ``layer(x)`` is ``layer.forward(x)``. Weights are plain arrays: ``layer.weight``, ``layer.bias`` (or None).
 ``layer.backward(grad_output)`` returns the gradient by the input of the last forward call, and leaves those by the
-weights in ``layer.weight_grad`` and ``layer.bias_grad`` (each call overwrites them). A layer keeps a reference to its
-last input for that, not a copy: who changes it in place, changes the gradients.
+weights in ``layer.weight_grad`` and ``layer.bias_grad`` (None before; each call overwrites them). A layer keeps a
+reference to its last input for that, not a copy: who changes it in place, changes the gradients.
 They start as torch's do, Kaiming uniform: from ``(-b, b)`` with ``b = 1 / sqrt(fan_in)`` and
 ``fan_in = weight.shape[1] * prod(kernel)``.
 Each kind is written once; the classes for 1, 2 and 3 axes differ in `rank` only.
@@ -17,16 +17,28 @@ from typing import TYPE_CHECKING, Literal, overload
 
 import numpy as np
 
-from . import _args, functional, grad
+from . import _elements, functional, grad
+from ._check import arrays, params, shapes
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
     from typing import Any
 
-    from numpy.typing import ArrayLike, DTypeLike
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     from ._prepack import Prepacked
-    from .functional import Array, Pads, Size, Sizes
+    from ._typing import (
+        Array,
+        Padding,
+        PaddingMode,
+        Pads,
+        Real,
+        Scalar,
+        Size,
+        Sizes,
+        Untyped,
+        Whole,
+    )
 
 
 __all__ = [
@@ -131,20 +143,20 @@ class Layer:
                 f"load_state_dict: {type(self).__name__} has {sorted(own)}; missing {sorted(missing)}, "
                 f"unknown {sorted(unknown)}"
             )
-        arrays = {}
+        checked = {}
         for name in own:
-            array = _args.array("load_state_dict", name, state_dict[name])
+            array = arrays.array("load_state_dict", name, state_dict[name])
             have = getattr(self, name)
             if array.shape != have.shape:
                 raise ValueError(
                     f"load_state_dict: {name} must have shape {have.shape}, got {array.shape}"
                 )
-            if not np.can_cast(array.dtype, have.dtype, "same_kind"):
+            if not _elements.same_kind(array.dtype, have.dtype):
                 raise TypeError(
                     f"load_state_dict: {name} of dtype {array.dtype} does not fit {have.dtype}"
                 )
-            arrays[name] = array.astype(have.dtype)
-        for name, array in arrays.items():
+            checked[name] = array.astype(have.dtype)
+        for name, array in checked.items():
             setattr(self, name, array)
 
 
@@ -154,12 +166,13 @@ class _Conv(Layer):
     _names = ("weight", "bias")
     _base: str
     weight: Array
-    bias: Array | None
-    weight_grad: Array | None = None
-    bias_grad: Array | None = None
+    # None without a bias, or before a backward call; "Any" lets those who know that it is an array go without a check.
+    bias: Array | Any
+    weight_grad: Array | Any = None
+    bias_grad: Array | Any = None
     stride: Size
-    padding: Pads | str
-    padding_mode: str
+    padding: Padding
+    padding_mode: PaddingMode
 
     @overload
     def backward(
@@ -196,12 +209,12 @@ class _Conv(Layer):
         rng: int | np.random.Generator | None,
     ) -> None:
         name = type(self).__name__
-        self.in_channels = _args.integer(name, "in_channels", in_channels, 1)
-        self.out_channels = _args.integer(name, "out_channels", out_channels, 1)
-        self.groups = _args.integer(name, "groups", groups, 1)
-        self.kernel_size = _args.axes(name, "kernel_size", kernel_size, self.rank, 1)
-        _args.layer_groups(name, self.in_channels, self.out_channels, self.groups)
-        kind = _args.layer_dtype(name, dtype)
+        self.in_channels = params.integer(name, "in_channels", in_channels, 1)
+        self.out_channels = params.integer(name, "out_channels", out_channels, 1)
+        self.groups = params.integer(name, "groups", groups, 1)
+        self.kernel_size = params.axes(name, "kernel_size", kernel_size, self.rank, 1)
+        params.layer_groups(name, self.in_channels, self.out_channels, self.groups)
+        kind = params.layer_dtype(name, dtype)
         rng = np.random.default_rng(rng)
         first, second = out_channels, in_channels // groups
         if transposed:
@@ -264,11 +277,11 @@ class _ConvNd(_Conv):
         out_channels: int,
         kernel_size: Size,
         stride: Size = 1,
-        padding: Pads | str = 0,
+        padding: Padding = 0,
         dilation: Size = 1,
         groups: int = 1,
         bias: bool = True,
-        padding_mode: str = "zeros",
+        padding_mode: PaddingMode = "zeros",
         *,
         dtype: DTypeLike | None = None,
         rng: int | np.random.Generator | None = None,
@@ -276,9 +289,16 @@ class _ConvNd(_Conv):
         self._setup(False, in_channels, out_channels, kernel_size, groups, bias, dtype, rng)
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.padding_mode = padding_mode
-        _args.packed_params(
-            type(self).__name__, self.rank, stride, padding, dilation, padding_mode, False, 0, self.weight
-        )  # fmt: skip
+        params.packed_params(
+            type(self).__name__, self.kernel_size, stride, padding, dilation, padding_mode, False, 0
+        )
+
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: ArrayLike, *, out: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array: ...
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         options = (self.stride, self.padding, self.dilation, self.groups)
@@ -288,6 +308,11 @@ class _ConvNd(_Conv):
             input, self.weight, self.bias, *options, **named, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -341,7 +366,7 @@ class _ConvTransposeNd(_Conv):
         groups: int = 1,
         bias: bool = True,
         dilation: Size = 1,
-        padding_mode: str = "zeros",
+        padding_mode: Literal["zeros"] = "zeros",
         *,
         dtype: DTypeLike | None = None,
         rng: int | np.random.Generator | None = None,
@@ -349,10 +374,28 @@ class _ConvTransposeNd(_Conv):
         self._setup(True, in_channels, out_channels, kernel_size, groups, bias, dtype, rng)
         self.stride, self.padding, self.dilation = stride, padding, dilation
         self.output_padding, self.padding_mode = output_padding, padding_mode
-        _args.packed_params(
-            type(self).__name__, self.rank, stride, padding, dilation, padding_mode, True, output_padding,
-            self.weight,
+        params.packed_params(
+            type(self).__name__, self.kernel_size, stride, padding, dilation, padding_mode, True, output_padding
         )  # fmt: skip
+
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self,
+            input: ArrayLike,
+            output_size: Sequence[int] | None = None,
+            *,
+            out: NDArray[Scalar],
+        ) -> NDArray[Scalar]: ...
+        @overload
+        def forward(
+            self,
+            input: ArrayLike,
+            output_size: Sequence[int] | None = None,
+            *,
+            out: Array | None = None,
+        ) -> Array: ...
 
     def forward(
         self,
@@ -364,8 +407,8 @@ class _ConvTransposeNd(_Conv):
         """`output_size` chooses, as in torch, among the sizes that output padding can reach."""
         extra = self.output_padding
         if output_size is not None:
-            x = _args.array(type(self).__name__, "input", input)
-            extra = _args.extra_padding(
+            x = arrays.array(type(self).__name__, "input", input)
+            extra = shapes.extra_padding(
                 type(self).__name__,
                 x.shape,
                 output_size,
@@ -380,6 +423,11 @@ class _ConvTransposeNd(_Conv):
             input, self.weight, self.bias, *options, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def prepack(self) -> Prepacked:
         """The layer with its present weights, as `cconv.prepack` gives it."""
@@ -410,12 +458,12 @@ class _Window(Layer):
         self, kernel_size: Size, stride: Size | None, padding: Pads = 0, dilation: Size = 1
     ) -> None:
         name = type(self).__name__
-        _args.axes(name, "kernel_size", kernel_size, self.rank, 1)
+        params.axes(name, "kernel_size", kernel_size, self.rank, 1)
         self.kernel_size = kernel_size
-        self.stride = kernel_size if stride is None else stride
-        _args.axes(name, "stride", self.stride, self.rank, 1)
-        _args.pairs(name, padding, self.rank)
-        _args.axes(name, "dilation", dilation, self.rank, 1)
+        self.stride = kernel_size if params.is_kernel_size(stride) else stride
+        params.axes(name, "stride", self.stride, self.rank, 1)
+        params.pairs(name, padding, self.rank)
+        params.axes(name, "dilation", dilation, self.rank, 1)
 
 
 class _MaxPoolNd(_Window):
@@ -445,7 +493,7 @@ class _MaxPoolNd(_Window):
         self.padding, self.dilation = padding, dilation
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
-    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Any:
+    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array | Any:
         self._saved = input
         return self._function("max_pool")(
             input,
@@ -457,6 +505,11 @@ class _MaxPoolNd(_Window):
             self.return_indices,
             out=out,
         )
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
@@ -493,6 +546,21 @@ class _AvgPoolNd(_Window):
         self.count_include_pad, self.divisor_override = count_include_pad, divisor_override
         self.dilation = dilation
 
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self: Any, input: NDArray[Real], *, out: NDArray[Real] | None = None
+        ) -> NDArray[Real]: ...
+        @overload
+        def forward(
+            self: Any, input: NDArray[Whole], *, out: NDArray[np.float64] | None = None
+        ) -> NDArray[np.float64]: ...
+        @overload
+        def forward(
+            self: Any, input: ArrayLike, *, out: NDArray[Untyped] | None = None
+        ) -> Array: ...
+
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         result: Array = self._function("avg_pool")(
             input,
@@ -507,6 +575,11 @@ class _AvgPoolNd(_Window):
         )
         self._saved = np.shape(input)
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("avg_pool")(
@@ -544,16 +617,22 @@ class _LPPoolNd(_Window):
         ceil_mode: bool = False,
     ) -> None:
         self.norm_type = norm_type
-        _args.norm(type(self).__name__, norm_type)
+        params.norm(type(self).__name__, norm_type)
         self._window(kernel_size, stride)
         self.ceil_mode = ceil_mode
 
+    @functional.typed_as(_AvgPoolNd.forward)
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         self._saved = input
         result: Array = self._function("lp_pool")(
             input, self.norm_type, self.kernel_size, self.stride, self.ceil_mode, out=out
         )
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.norm_type, self.kernel_size, self.stride, self.ceil_mode)
@@ -574,13 +653,19 @@ class _AdaptiveNd(Layer):
     """
 
     def __init__(self, output_size: Sizes) -> None:
-        _args.output_size(type(self).__name__, output_size, (1,) * self.rank, self.rank)
+        params.output_size(type(self).__name__, output_size, (1,) * self.rank, self.rank)
         self.output_size = output_size
 
+    @functional.typed_as(_AvgPoolNd.forward)
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array:
         result: Array = self._function("adaptive_avg_pool")(input, self.output_size, out=out)
         self._saved = np.shape(input)
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_avg_pool")(
@@ -599,11 +684,16 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         super().__init__(output_size)
         self.return_indices = return_indices
 
-    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Any:
+    def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array | Any:
         self._saved = input
         return self._function("adaptive_max_pool")(
             input, self.output_size, self.return_indices, out=out
         )
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         result: Array = self._gradient("adaptive_max_pool")(
@@ -632,6 +722,20 @@ class _MaxUnpoolNd(_Window):
         self.kernel_size, self.padding = _shown(kernel_size, self.rank), padding
         self.stride, self.padding = _shown(self.stride, self.rank), _shown(padding, self.rank)
 
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(
+            self,
+            input: NDArray[Scalar],
+            indices: ArrayLike,
+            output_size: Sequence[int] | None = None,
+        ) -> NDArray[Scalar]: ...
+        @overload
+        def forward(
+            self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
+        ) -> Array: ...
+
     def forward(
         self, input: ArrayLike, indices: ArrayLike, output_size: Sequence[int] | None = None
     ) -> Array:
@@ -640,6 +744,11 @@ class _MaxUnpoolNd(_Window):
             input, indices, self.kernel_size, self.stride, self.padding, output_size
         )
         return result
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         indices, output_size = self._last()
@@ -665,9 +774,16 @@ class Unfold(Layer):
         self, kernel_size: Size, dilation: Size = 1, padding: Pads = 0, stride: Size = 1
     ) -> None:
         if type(self) is Unfold:
-            _args.fold_geometry("Unfold", kernel_size, dilation, padding, stride)
+            params.fold_geometry("Unfold", kernel_size, dilation, padding, stride)
         self.kernel_size, self.dilation = kernel_size, dilation
         self.padding, self.stride = padding, stride
+
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike) -> Array: ...
 
     def forward(self, input: ArrayLike) -> Array:
         columns = functional.unfold(
@@ -675,6 +791,11 @@ class Unfold(Layer):
         )
         self._saved = np.shape(input)[columns.ndim - 1 :]
         return columns
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.fold(
@@ -709,13 +830,25 @@ class Fold(Unfold):
         stride: Size = 1,
     ) -> None:
         super().__init__(kernel_size, dilation, padding, stride)
-        _args.fold_geometry("Fold", kernel_size, dilation, padding, stride, output_size)
+        params.fold_geometry("Fold", kernel_size, dilation, padding, stride, output_size)
         self.output_size = output_size
+
+    if TYPE_CHECKING:
+
+        @overload
+        def forward(self, input: NDArray[Scalar]) -> NDArray[Scalar]: ...
+        @overload
+        def forward(self, input: ArrayLike) -> Array: ...
 
     def forward(self, input: ArrayLike) -> Array:
         return functional.fold(
             input, self.output_size, self.kernel_size, self.dilation, self.padding, self.stride
         )
+
+    if TYPE_CHECKING:
+
+        @functional.typed_as(forward)
+        def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
         return functional.unfold(

@@ -1,6 +1,5 @@
 """Dask arrays in any chunks give what the NumPy functions give on the whole, and what torch gives."""
 
-import itertools
 import os
 import subprocess
 import sys
@@ -279,14 +278,11 @@ def test_graph_is_lean():
 
 
 def test_tasks_use_one_thread_each(monkeypatch):
-    from cconv import _run
-
-    assert list(itertools.islice(map(_run.limit_here, (1, 0)), 2)) == [0, 1]
     seen = []
     inner = cconv.functional._max_pool1d
 
     def note(*args):
-        seen.append(_run.get_num_threads())
+        seen.append(cconv.get_num_threads())
         return inner(*args)
 
     before = cconv.get_num_threads()

@@ -11,6 +11,7 @@ from test_torch_parity import DTYPES, agree, draw, ints, layout, tensor
 
 import cconv
 from cconv import grad
+from cconv._operations import OPERATIONS, Kind
 
 torch = pytest.importorskip("torch")
 F = torch.nn.functional
@@ -533,31 +534,17 @@ def test_bad_input(call, error, word):
         call()
 
 
-def test_workspace_is_bounded():
-    """One large image: beside the result only the kernels' workspace and the chunks of sums."""
-    from cconv import _backward, _problem
-
-    for kernel, c, o in ((3, 64, 64), (15, 3, 16), (1, 512, 512), (3, 1, 1)):
-        p = _problem.conv(
-            1, 1, c, o, (1, 1500, 1500), (1, kernel, kernel), (1, 1, 1), (1, 1, 1), (0, kernel // 2, kernel // 2),
-            (0, kernel // 2, kernel // 2), 0,
-        )  # fmt: skip
-        plan = _backward.WeightGradPlan(np.dtype("f8"), 2, True, (o, c, kernel, kernel), p).plan
-        assert plan.conv.workspace <= 32 * 2**20
-        assert plan.chunks * c * o * kernel * kernel * 8 <= 16 * 2**20
-
-
 def test_which_arguments_are_data():
     """Calls are remembered by the shape of their data, but by the values of everything else."""
-    data = {"input", "weight", "grad_output", "indices"}
-    for name in cconv.grad.__all__:
-        places = [
-            i
-            for i, p in enumerate(inspect.signature(getattr(cconv.grad, name)).parameters)
-            if p in data
-        ]
-        public = getattr(cconv.grad, "_" + name)
-        assert public.data == sum(1 << i for i in places), name
+    data = {"input", "weight", "bias", "grad_output", "indices"}
+    for name, operation in OPERATIONS.items():
+        module = cconv.grad if name in cconv.grad.__all__ else cconv
+        public = inspect.signature(getattr(module, name)).parameters
+        told = dict(operation.signature.parameters)
+        assert set(told) == set(public), name
+        arrays = {p for p, kind in told.items() if kind in (Kind.ARRAY, Kind.OPTIONAL)}
+        assert arrays == data & set(public), name
+
 
 
 def test_parameters_that_are_arrays():

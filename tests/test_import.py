@@ -147,3 +147,12 @@ def test_free_threaded_python_stays_so():
         pytest.skip("this Python has the GIL")
     done = run("import sys, numpy, cconv, cconv.capi; print(sys._is_gil_enabled())", PYTHON_GIL="")
     assert done.stdout == "False\n", done.stderr
+
+
+def test_without_docstrings():
+    """`python -OO`: the 1-D and 3-D functions have none to take theirs from."""
+    program = (
+        "import cconv, cconv.plot; assert cconv.conv1d.__doc__ is None; print(cconv.__version__)"
+    )
+    done = subprocess.run([sys.executable, "-OO", "-c", program], capture_output=True, text=True)
+    assert done.stdout == f"{cconv.__version__}\n", done.stderr

@@ -12,6 +12,7 @@ pytest.importorskip("matplotlib")
 Image = pytest.importorskip("PIL.Image")
 
 from cconv import plot  # noqa: E402
+from cconv.plot import _boards, _figures, _moving  # noqa: E402
 
 X = np.random.default_rng(0).integers(0, 9, (6, 7))
 W = np.array([[1, 0, -1], [2, 0, -2]])
@@ -55,7 +56,7 @@ def test_the_window_is_where_it_should_be():
     stride, dilation = (2, 1), (1, 2)
     y = cconv.conv2d(X[None].astype(float), W[None, None].astype(float), None, stride, 0, dilation)
     for place in np.ndindex(*y.shape[1:]):
-        cells = plot._cells(place, W.shape, stride, dilation)
+        cells = _boards.cells_of(place, W.shape, stride, dilation)
         assert sum(X[c] * w for c, w in zip(cells, W.ravel(), strict=True)) == y[0][place]
 
 
@@ -125,7 +126,7 @@ def test_the_command(tmp_path):
 def test_the_window_is_seen_over_the_padding(tmp_path, monkeypatch):
     """The mark is drawn over the hatched cells, and every product stands in its cell."""
     frames = []
-    monkeypatch.setattr(plot, "_save", lambda figure, draw, *rest: frames.append((figure, draw)))
+    monkeypatch.setattr(_moving, "save", lambda figure, draw, *rest: frames.append((figure, draw)))
     plot.animate_conv(X, W, tmp_path / "conv.gif", padding=1)
     figure, draw = frames[0]
     draw(0)
@@ -154,4 +155,4 @@ def test_readable_without_colours():
     light = np.array([luminance(c) for c in cells])
     assert ((light + 0.05) / 0.05).min() > 4.5
     assert (np.diff(light) > 0).all()  # lighter is always more
-    assert (1.05) / (luminance(to_rgb(plot.BLUE)) + 0.05) > 4.5
+    assert (1.05) / (luminance(to_rgb(_figures.BLUE)) + 0.05) > 4.5

@@ -64,6 +64,18 @@ def test_same(length, kernel, stride, dilation):
     np.testing.assert_allclose(y, full[..., ::stride], rtol=1e-12, atol=1e-12)
 
 
+def test_empty_stride_is_the_kernel_size():
+    x = np.random.default_rng(0).standard_normal((2, 3, 7, 8)).astype("f")
+    for function in (
+        cconv.max_pool2d,
+        cconv.avg_pool2d,
+        lambda *args: cconv.lp_pool2d(args[0], 2, *args[1:]),
+    ):
+        for empty in ((), []):
+            assert (function(x, (2, 3), empty) == function(x, (2, 3))).all()
+    assert (cconv.MaxPool2d(2, ())(x) == cconv.max_pool2d(x, 2)).all()
+
+
 def test_padding_mode_bounds():
     x, w = np.ones((1, 1, 4)), np.ones((1, 1, 1))
     assert cconv.conv1d(x, w, padding=3, padding_mode="reflect").shape[-1] == 10

@@ -180,3 +180,31 @@ def test_many_python_threads():
             assert len(set(pool.map(work, range(64)))) == 1
     finally:
         cconv.set_num_threads(threads)
+
+
+def test_a_limit_is_of_one_python_thread():
+    from concurrent.futures import ThreadPoolExecutor
+
+    before = cconv.get_num_threads()
+    cconv.set_num_threads(4)
+    try:
+        with ThreadPoolExecutor(1) as pool, cconv.thread_limit(3):
+            assert cconv.get_num_threads() == 3
+            assert pool.submit(cconv.get_num_threads).result() == 4
+            with cconv.thread_limit(2):
+                assert cconv.get_num_threads() == 2
+            with cconv.thread_limit(8):
+                assert cconv.get_num_threads() == 3
+            with pytest.raises(KeyError), cconv.thread_limit(1):
+                raise KeyError
+            assert cconv.get_num_threads() == 3
+        with cconv.thread_limit(8):
+            assert cconv.get_num_threads() == 4
+    finally:
+        cconv.set_num_threads(before)
+    for wrong in (0, 1025):
+        with pytest.raises(ValueError, match=f"thread_limit: n must be from 1 to 1024, got {wrong}"):
+            cconv.thread_limit(wrong)
+    for odd in (True, 1.0, "1"):
+        with pytest.raises(TypeError, match="thread_limit: n must be an int"):
+            cconv.thread_limit(odd)

@@ -24,15 +24,13 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import _args
+from ._values import is_bfloat16, numbers
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
     from typing import Any
 
-    from numpy.typing import ArrayLike
-
-    from ..functional import Array
+    from numpy.typing import ArrayLike, NDArray
 
 __all__ = ["load_file", "save_file", "select"]
 
@@ -54,7 +52,9 @@ def _package(path: str | os.PathLike[str]) -> Any:
     return safetensors.numpy
 
 
-def load_file(path: str | os.PathLike[str]) -> dict[str, Array]:
+def load_file(
+    path: str | os.PathLike[str], *, keep_bfloat16: bool = False
+) -> dict[str, NDArray[Any]]:
     """
     All arrays of a file, by name.
 
@@ -62,18 +62,20 @@ def load_file(path: str | os.PathLike[str]) -> dict[str, Array]:
     ----------
     path : path
         Ends with ``.safetensors`` or ``.npz``.
+    keep_bfloat16 : bool, default False
+        Whether bfloat16, which NumPy has not, stays what it is (``pip install cconv[bfloat16]``); else it becomes
+        float32, which loses nothing. ``.npz`` files hold none.
 
     Returns
     -------
     dict of str to ndarray
-        bfloat16, which NumPy has not, becomes float32.
 
     Raises
     ------
     ValueError
         For another ending, and for a damaged file.
     ImportError
-        If the safetensors package is missing.
+        If the safetensors package is missing, or ml_dtypes for bfloat16 that is kept.
     """
     package = _package(path)
     if package is None:
@@ -95,19 +97,33 @@ def load_file(path: str | os.PathLike[str]) -> dict[str, Array]:
             entries = safetensors.deserialize(file.read())
     except safetensors.SafetensorError as error:
         raise ValueError(f"{os.fspath(path)!r} is no safetensors file: {error}") from error
-    return {name: _array(name, entry) for name, entry in entries}
+    return {name: _array(name, entry, keep_bfloat16) for name, entry in entries}
 
 
-def _array(name: str, entry: Mapping[str, Any]) -> Array:
+def _bfloat16() -> np.dtype[Any]:
+    try:
+        import ml_dtypes
+    except ImportError as error:
+        raise ImportError(
+            "keep_bfloat16 needs the ml_dtypes package: pip install cconv[bfloat16]",
+            name="ml_dtypes",
+        ) from error
+    dtype: np.dtype[Any] = np.dtype(ml_dtypes.bfloat16)
+    return dtype
+
+
+def _array(name: str, entry: Mapping[str, Any], keep_bfloat16: bool) -> NDArray[Any]:
     kinds = {
         "F64": "<f8", "F32": "<f4", "F16": "<f2", "I64": "<i8", "I32": "<i4", "I16": "<i2", "I8": "i1",
         "U64": "<u8", "U32": "<u4", "U16": "<u2", "U8": "u1", "BOOL": "?",
     }  # fmt: skip
     data, shape = entry["data"], tuple(entry["shape"])
     if entry["dtype"] == "BF16":
+        halves = np.frombuffer(data, "<u2").astype(np.uint16).reshape(shape)
+        if keep_bfloat16:
+            return halves.view(_bfloat16())
         # the upper half of a float32
-        wide = np.frombuffer(data, "<u2").astype(np.uint32) << 16
-        return wide.view(np.float32).reshape(shape)
+        return (halves.astype(np.uint32) << 16).view(np.float32)
     if entry["dtype"] not in kinds:
         raise ValueError(f"{name!r} has the dtype {entry['dtype']}, which NumPy has not")
     array = np.frombuffer(data, kinds[entry["dtype"]]).reshape(shape)
@@ -122,7 +138,7 @@ def save_file(arrays: Mapping[str, ArrayLike], path: str | os.PathLike[str]) -> 
     ----------
     arrays : mapping of str to array_like
     path : path
-        Ends with ``.safetensors`` or ``.npz``.
+        Ends with ``.safetensors`` or ``.npz``, for which bfloat16 becomes float32.
 
     Raises
     ------
@@ -136,7 +152,9 @@ def save_file(arrays: Mapping[str, ArrayLike], path: str | os.PathLike[str]) -> 
     for name, value in arrays.items():
         if not isinstance(name, str):
             raise TypeError(f"save_file: names must be str, got {name!r}")
-        array = _args.array("save_file", name, value)
+        array = numbers("save_file", name, value)
+        if package is None and is_bfloat16(array.dtype):
+            array = array.astype(np.float32)  # or it would be read as bytes
         ready[name] = array.astype(array.dtype.newbyteorder("="), order="C", copy=False)
     beside = f"{os.fspath(path)}.{os.getpid()}.new"
     try:
@@ -155,7 +173,7 @@ def save_file(arrays: Mapping[str, ArrayLike], path: str | os.PathLike[str]) -> 
             os.remove(beside)
 
 
-def select(arrays: Mapping[str, Array], prefix: str) -> dict[str, Array]:
+def select(arrays: Mapping[str, NDArray[Any]], prefix: str) -> dict[str, NDArray[Any]]:
     """
     The arrays whose names start with `prefix` and a dot, without these.
 

@@ -19,14 +19,18 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from .. import _args, functional
+from .. import functional
+from ._values import numbers
 
 if TYPE_CHECKING:
-    from typing import Any
+    from typing import Any, Literal, TypeAlias
 
     from numpy.typing import ArrayLike
 
     from ..functional import Array
+
+    Mode: TypeAlias = Literal["full", "same", "valid"]
+    Method: TypeAlias = Literal["auto", "direct", "fft"]
 
 __all__ = ["convolve", "correlate"]
 
@@ -34,7 +38,9 @@ MODES = ("full", "same", "valid")
 METHODS = ("auto", "direct", "fft")
 
 
-def correlate(in1: ArrayLike, in2: ArrayLike, mode: str = "full", method: str = "auto") -> Array:
+def correlate(
+    in1: ArrayLike, in2: ArrayLike, mode: Mode = "full", method: Method = "auto"
+) -> Array:
     """
     Cross-correlation of two arrays of as many axes: ``z[k] = sum over l of in1[l + k] * conj(in2[l])``.
 
@@ -67,7 +73,7 @@ def correlate(in1: ArrayLike, in2: ArrayLike, mode: str = "full", method: str = 
     return _correlate("correlate", in1, in2, mode, method, False)
 
 
-def convolve(in1: ArrayLike, in2: ArrayLike, mode: str = "full", method: str = "auto") -> Array:
+def convolve(in1: ArrayLike, in2: ArrayLike, mode: Mode = "full", method: Method = "auto") -> Array:
     """
     Convolution of two arrays of as many axes: ``z[k] = sum over l of in1[k - l] * in2[l]``.
 
@@ -85,9 +91,9 @@ def convolve(in1: ArrayLike, in2: ArrayLike, mode: str = "full", method: str = "
 
 
 def _correlate(
-    name: str, in1: ArrayLike, in2: ArrayLike, mode: str, method: str, turned: bool
+    name: str, in1: ArrayLike, in2: ArrayLike, mode: Mode, method: Method, turned: bool
 ) -> Array:
-    a, b = _args.array(name, "in1", in1), _args.array(name, "in2", in2)
+    a, b = numbers(name, "in1", in1), numbers(name, "in2", in2)
     if mode not in MODES:
         raise ValueError(f"{name}: mode must be one of {', '.join(MODES)}, got {mode!r}")
     if method not in METHODS:
@@ -103,7 +109,10 @@ def _correlate(
     if a.size == 0 or b.size == 0:
         return np.array([], dtype)
     # everything below correlates, without conjugating
-    b = b[(slice(None, None, -1),) * b.ndim] if turned else b.conj()
+    if turned:
+        b = b[(slice(None, None, -1),) * b.ndim]
+    elif b.dtype.kind == "c":
+        b = b.conj()
     if a.ndim == 0:
         scalar: Array = np.asarray(a * b, dtype)[()]
         return scalar
@@ -127,7 +136,7 @@ def _correlate(
     return _planes(a, b, mode, method, dtype)
 
 
-def _padding(n: int, mode: str) -> tuple[int, int]:
+def _padding(n: int, mode: Mode) -> tuple[int, int]:
     """Before and after, for a kernel of n taps."""
     if mode == "valid":
         return 0, 0
@@ -136,7 +145,7 @@ def _padding(n: int, mode: str) -> tuple[int, int]:
     return n - 1 - (n - 1) // 2, (n - 1) // 2
 
 
-def _planes(a: Array, b: Array, mode: str, method: str, dtype: Any) -> Array:
+def _planes(a: Array, b: Array, mode: Mode, method: Method, dtype: Any) -> Array:
     """z[k] = sum over l of a[l + k - before] * b[l]; the last three axes by a convolution, those before by a sum."""
     rank = min(3, a.ndim)
     lead = a.ndim - rank

@@ -1,12 +1,49 @@
-"""The kernels: algorithm -> when it is used -> file. See _plan.py for the choice itself.
+"""The kernels. One source serves every element type and instruction set (simd.h): the compiled modules are
+cconv.kernels.<isa>.<dtype>.<module>, and each holds the tables of its kernels (job.pxd: KernelTable).
 
-gemm         dense and grouped convolution                          conv.pyx
-rows         few output channels a group: depthwise, image filters  conv.pyx
-taps         slabs that would not fit the workspace                 conv.pyx
-winograd     3 taps along one axis or two, where it pays            winograd.pyx
-weight_grad  gradients of convolutions by their weights             weight_grad.pyx
-pool         maximum, sum and average; indices; adaptive windows    pool.pyx
-pool_grad    gradients of pools by their input                      pool_grad.pyx
+Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 
-One source serves every element type and instruction set (simd.h); the compiled modules are cconv.kernels.<isa>.<dtype>.
+gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
+rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
+taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
+phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
+winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
+weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
+weight_taps  the same where slabs would not fit                                weight_grad.pyx
+pool         maximum, sum and average; indices; adaptive windows               pool.pyx, across.pxd, tapped.pxd
+pool_grad    gradients of pools by their input                                 pool_grad.pyx, argmax.pxd
+convert      float16 and bfloat16 from and to float32                          convert.pyx, half.h
+
+Shared: job.pxd (what plans and the runner fill in), items.pxd (the loop over items), box.pxd, slab.pxd (the padded copy),
+tile.pxd (the register tile), spread.pxd (rows of pools), simd.pxd and extrema.pxd (vectors: simd.h, shuffle.h, extrema.h).
+What is in a .pxd is inlined, always, at each of its calls: a large function has one.
+
+Glossary: one meaning each.
+
+slab      the zero-padded copy of the input rows that a box of outputs reads
+strands   the slab's columns, de-interleaved by the stride: every tap reads a contiguous run
+rows      lines along W of an array; the kernel of this name reads them in place
+box       output positions of one item; item: what one thread takes; stint: the items between two looks at signals
+tile      the register tile: tile_rows (MR) output channels x 2 vectors of positions
+patch     Winograd's T x T input tile
+panel     NR positions x K terms of input, filled for the tile
+packed    weights in a kernel's own order
+kw_first  order of summation c, kd, kw, kh, where neighbouring rows may share their loads
+phases    the stride-1 convolutions that a transposed convolution consists of
+across    dot products of a weight gradient that run across the rows of a plane
+kept      reduced rows of a pool that all windows of an item share
+tapped    maxima whose indices are found by the number of their tap
 """
+
+MODULES = {
+    "gemm": "conv",
+    "rows": "conv",
+    "taps": "conv",
+    "phases": "conv",
+    "winograd": "winograd",
+    "weight_grad": "weight_grad",
+    "weight_taps": "weight_grad",
+    "pool": "pool",
+    "pool_grad": "pool_grad",
+    "convert": "convert",
+}

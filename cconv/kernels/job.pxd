@@ -1,5 +1,17 @@
-# The structs that _run hands to the kernels. Letters: N batch, G groups, C input and O output channels of ONE
-# group, (D, H, W) space, k kernel, s stride, d dilation, p padding before (negative crops). All strides count elements.
+# The contract between plan, runner and kernels. Letters: N batch, G groups, C input and O output channels of ONE group,
+# (D, H, W) space. All strides count elements. Sizes and tilings hold integers and arrays of them, under the field names
+# of the plan's records, which fill them; jobs add the pointers.
+
+cpdef enum PadMode:
+    PAD_ZEROS
+    PAD_REFLECT
+    PAD_REPLICATE
+    PAD_CIRCULAR
+
+cpdef enum PoolOp:
+    POOL_MAX
+    POOL_SUM
+    POOL_AVERAGE
 
 cdef struct Watch:
     unsigned long owner             # the thread that called
@@ -7,133 +19,163 @@ cdef struct Watch:
     int stop
     int (*look)(Watch *here) noexcept nogil     # whether to give up: a signal's handler has raised
 
-cdef struct ConvJob:
-    void *x
-    void *w
-    void *bias
-    void *y
-    void *workspace
-    Py_ssize_t workspace_bytes      # of one thread
-    int threads
-    int kernel                      # 0 gemm, 1 rows, 2 taps, 3 winograd
-    int packed                      # weights lie tile by tile, see pack_weights
-    int mode                        # padding: 0 zeros, 1 reflect, 2 replicate, 3 circular
+# ---------------------------------------------------------------- convolutions
+
+cdef struct ConvSizes:
     Py_ssize_t N, G, C, O
     Py_ssize_t size[3]              # input D, H, W
+    Py_ssize_t kernel[3]
+    Py_ssize_t stride[3]
+    Py_ssize_t dilation[3]
+    Py_ssize_t before[3]            # padding; negative crops
     Py_ssize_t out[3]
-    Py_ssize_t k[3]
-    Py_ssize_t s[3]
-    Py_ssize_t d[3]
-    Py_ssize_t p[3]
-    Py_ssize_t xn, xc
-    Py_ssize_t xs[3]
-    Py_ssize_t yn, yc
-    Py_ssize_t ys[3]
-    # The plan: the slab of the padded input holds every `step`-th row, so stride and dilation shrink to ss and sd.
+    int mode                        # PadMode
+
+cdef struct ConvTiling:
+    # The slab of the padded input holds every `step`-th row, so stride and dilation shrink to ss and sd.
     Py_ssize_t step[3]
     Py_ssize_t ss[3]
     Py_ssize_t sd[3]
     Py_ssize_t box[3]               # output positions of one item
     Py_ssize_t boxes[3]
-    Py_ssize_t slab[3]              # slab rows in D and H, columns of one phase in W
-    Py_ssize_t phases               # the columns lie de-interleaved by ss[2]
+    Py_ssize_t slab[3]              # slab rows in D and H, columns of one strand in W
+    Py_ssize_t strands              # the columns lie de-interleaved by ss[2]
     Py_ssize_t row, plane, channel  # slab strides
     Py_ssize_t c_block              # channels of one k block
     Py_ssize_t t_block              # taps of one k block (all of them unless c_block == 1)
     Py_ssize_t o_block              # output channels whose weights stay in L2
-    Py_ssize_t o_splits             # output channels are also split between items
-    int tile                        # Winograd: 6 for F(4), 4 for F(2)
-    Py_ssize_t tiles[3]             # Winograd: tiles along H and W (the first is not used)
-    Py_ssize_t slab_at, panels_at   # byte offsets in the workspace
-    Py_ssize_t samples, sample      # gemm: samples of one item, and slab elements between them
-    int in_place                    # one tap, no padding, stride 1: panels are packed from the input itself
-    Py_ssize_t panels               # packed panels of one item (0: not packed)
-    int group                       # this and the next group - 1 jobs are phases whose columns interleave
-    Py_ssize_t dense_at, dense      # phases: byte offset of their sums, elements of one channel's
+    Py_ssize_t panels               # filled panels of one item
+    int panelled                    # 0: rows are read where they lie in the slab, no panels
+    Py_ssize_t samples, sample      # samples of one item, and slab elements between them
+    int in_place                    # one tap, no padding, stride 1: panels are filled from the input itself
+    int packed                      # weights lie tile by tile, as pack() leaves them
+    int kw_first                    # order of summation c, kd, kw, kh
+    int phases                      # this and the next phases - 1 jobs interleave along W (1: none)
+    Py_ssize_t dense                # phases: elements of one channel's sums
 
-cdef struct WeightGradJob:
-    Watch *watch                    # asked at every box, for an item may have many
-    ConvJob conv                    # y is read: the gradient of the output; w is written: (G, O, C, taps), contiguous
-    void *partial                   # (chunks, G, O, C, taps), or w where there is one chunk
-    int by_lanes                    # 1: outer products, lanes are output channels; 0: dot products along rows
-    int flat                        # dot products run across the rows of a plane
-    int in_place                    # no padding: outer products may read the input where it lies
-    int swapped                     # 1x1: x is the output's gradient and y the input
-    Py_ssize_t hop                  # elements between the inputs of neighbouring outputs (1 in the slab)
-    Py_ssize_t samples, sample      # samples of one box, and elements between them in the slab
-    Py_ssize_t chunks               # the boxes of all samples are summed in so many chunks, which are summed in order
-    Py_ssize_t c_blocks, o_blocks
-    Py_ssize_t run                  # elements of one run of the copied gradient, and runs of one box
-    Py_ssize_t grads_at, sums_at    # byte offsets in the workspace
+cdef struct WinogradTiling:
+    Py_ssize_t patch                # 6 for F(4), 4 for F(2)
+    Py_ssize_t high                 # rows of a patch: patch, or 1 for kernels of one row
+    Py_ssize_t patches[2]           # along H and W
+    Py_ssize_t panels               # panels of patches of one item
+    Py_ssize_t blocks               # items of a group, before output channels are split
+    Py_ssize_t plane                # elements from one position of the transformed weights to the next
 
-cdef struct PoolJob:
+cdef struct ConvJob:
+    ConvSizes p
+    ConvTiling t
+    WinogradTiling wino
     void *x
+    void *w
+    void *bias
     void *y
-    void *index                     # int64, or NULL
-    void *workspace
-    Py_ssize_t workspace_bytes
-    int threads
-    int op                          # 0 max, 1 sum, 2 average
-    int indexed
-    Py_ssize_t planes
-    Py_ssize_t channels             # planes = batch * channels, for strided inputs
-    Py_ssize_t size[3]
-    Py_ssize_t out[3]
-    Py_ssize_t k[3]
-    Py_ssize_t s[3]
-    Py_ssize_t d[3]
-    Py_ssize_t p[3]
     Py_ssize_t xn, xc
     Py_ssize_t xs[3]
     Py_ssize_t yn, yc
     Py_ssize_t ys[3]
-    int adaptive                    # windows from first/count instead of k, s, p
+    int threads
+    Py_ssize_t o_splits             # output channels are also split between items
+    void *workspace                 # on a cache line
+    Py_ssize_t workspace_bytes      # of one thread, whole cache lines; this and the offsets are set by lay_out()
+    Py_ssize_t slab_at, panels_at, dense_at     # byte offsets in the workspace
+
+cdef struct WeightGradTiling:
+    int by_lanes                    # 1: outer products, lanes are output channels; 0: dot products along rows
+    int across                      # dot products run across the rows of a plane
+    int in_place                    # no padding: outer products may read the input where it lies
+    int swapped                     # 1x1: x is the output's gradient and y the input
+    Py_ssize_t chunks               # the boxes of all samples are summed in so many chunks, which are summed in order
+    Py_ssize_t c_blocks, o_blocks
+    Py_ssize_t run                  # elements of one run of the copied gradient
+
+cdef struct WeightGradJob:
+    Watch *watch                    # asked at every box, for an item may have many
+    ConvJob conv                    # y is read: the gradient of the output; w is written: (G, O, C, taps), contiguous
+    WeightGradTiling t
+    void *partial                   # (chunks, G, O, C, taps), or w where there is one chunk
+    Py_ssize_t hop                  # elements between the inputs of neighbouring outputs; lay_out(): 1, as in the slab
+    Py_ssize_t grads_at, sums_at    # byte offsets in the workspace, set by lay_out()
+
+# ---------------------------------------------------------------- pools
+
+cdef struct PoolSizes:
+    Py_ssize_t N, C
+    Py_ssize_t size[3]
+    Py_ssize_t kernel[3]
+    Py_ssize_t stride[3]
+    Py_ssize_t dilation[3]
+    Py_ssize_t before[3]
+    Py_ssize_t after[3]
+    Py_ssize_t out[3]
+    int adaptive                    # windows from first and count instead of kernel, stride, before
+    int include_pad
+
+cdef struct PoolTiling:
+    Py_ssize_t rows                 # output rows of one item (1 where neither kept nor tapped)
+    Py_ssize_t blocks               # items of one plane and depth
+    int doubled[3]                  # windows of this axis by doubling
+    int kept                        # reduced rows are kept for all windows of an item; 0: reduced again for each
+    int tapped                      # indices by taps, on whole vectors; 0: window by window
+
+cdef struct PoolJob:
+    PoolSizes p
+    PoolTiling t
+    void *x
+    void *y
+    void *index                     # int64, or NULL
+    void *workspace
+    Py_ssize_t workspace_bytes      # of one thread, set by lay_out()
+    int threads
+    int op                          # PoolOp
+    int indexed
+    double divide                   # divisor_override, or 0
+    Py_ssize_t xn, xc
+    Py_ssize_t xs[3]
+    Py_ssize_t yn, yc
+    Py_ssize_t ys[3]
     Py_ssize_t *first[3]            # first valid tap of each output, an axis
     Py_ssize_t *count[3]            # valid taps of each output
     Py_ssize_t *divisor[3]          # divisor factor of each output (average)
-    double divide                   # divisor_override, or 0
-    int doubled[3]                  # windows of this axis by doubling
-    Py_ssize_t rows                 # output rows of one item
-    Py_ssize_t blocks               # items of one plane
+
+cdef struct PoolGradTiling:
+    Py_ssize_t rows, blocks         # input rows of one item, items of one plane
+    Py_ssize_t outs                 # maxima: output rows whose reduced input rows are held at once
+    int pairs                       # maxima: along H by doubling
+    int doubled                     # maxima: along W by doubling
 
 cdef struct PoolGradJob:
     Watch *watch                    # asked at every block of output rows, for an item may have many
-    PoolJob pool                    # x is the input (maxima only); y is read: the gradient of the output
+    PoolJob pool                    # x is the input (maxima only); y is read: the gradient of the output; indexed: the
+    #                                 positions of maxima are given in `index`. pool.t is not read
+    PoolGradTiling t
     void *gx                        # contiguous
-    int pairs                       # maxima: along H by doubling
-    Py_ssize_t rows, blocks         # input rows of one item, items of one plane
-    Py_ssize_t outs                 # maxima: output rows whose reduced input rows are held at once
     Py_ssize_t *start[2]            # outputs whose windows hold an input row of D or H: list[start[i]:start[i + 1]]
     Py_ssize_t *list[2]
 
-ctypedef void (*conv_run)(ConvJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
-ctypedef void (*conv_pack)(ConvJob *job, void *packed) noexcept nogil
-ctypedef void (*halves)(void *half, void *real, Py_ssize_t n) noexcept nogil
-ctypedef void (*weight_grad_run)(WeightGradJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
-ctypedef void (*weight_grad_reduce)(WeightGradJob *job) noexcept nogil
-ctypedef void (*pool_run)(PoolJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+# ---------------------------------------------------------------- tables
 
-ctypedef void (*pool_grad_run)(PoolGradJob *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+cdef struct KernelTable:
+    # What a kernel is to the runner, in a capsule "cconv.kernel". Every function takes the kernel's own job; those of
+    # `phases` take the first of t.phases neighbouring jobs, pack and packed_size any one of them.
+    const char *name
+    int lanes, tile_rows
+    void (*run)(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+    Py_ssize_t (*items)(void *job) noexcept nogil           # before output channels are split by o_splits
+    void (*lay_out)(void *job) noexcept nogil               # sets the offsets and workspace_bytes from sizes and tiling
+    Py_ssize_t (*packed_size)(void *job) noexcept nogil     # elements that pack() writes
+    void (*pack)(void *job, void *packed) noexcept nogil    # from job.w; NULL: weights are read as they lie
+    void (*reduce)(void *job) noexcept nogil                # sums the chunks of a weight gradient; else NULL
+    double grain                    # work that is worth a thread: multiply-adds, of pools elements
+    double stint                    # work of the first stint of a thread
+    int least                       # items of a stint a thread, at least
+    int evens                       # output channels may be split to share items out evenly
+    Py_ssize_t split_least          # a split of output channels has at least so many; 0: never split
 
-cdef struct ConvTable:
-    int lanes
-    int rows
-    int openmp
-    conv_run run
-    conv_pack pack
-    halves load_halves              # NULL: NumPy converts
-    halves store_halves
+ctypedef void (*convert_run)(void *half, void *real, Py_ssize_t n) noexcept nogil
 
-cdef struct PoolTable:
-    int lanes
-    pool_run run
-
-cdef struct WeightGradTable:
-    int lanes
-    int rows
-    weight_grad_run run
-    weight_grad_reduce reduce
-
-cdef struct PoolGradTable:
-    int lanes
-    pool_grad_run run
+cdef struct ConvertTable:
+    # conversion of n elements, in a capsule "cconv.convert"; NULL: NumPy converts
+    convert_run load_half           # half -> real
+    convert_run store_half          # real -> half
+    convert_run load_bfloat16
+    convert_run store_bfloat16

@@ -1,28 +1,72 @@
+# cython: cdivision=True
 # The slab: the zero-padded copy of the input rows that a box of outputs reads, shared by the kernels as inline
-# functions. Columns lie de-interleaved by the stride (`phases` runs of slab[2] columns), so that every tap of every
+# functions. Columns lie de-interleaved by the stride (`strands` runs of slab[2] columns), so that every tap of every
 # output row is a contiguous run. Padding modes live here and nowhere else.
 from libc.string cimport memset
 
-from cconv.kernels.job cimport ConvJob
-from cconv.kernels.tile cimport VL, copy_run, load, load2, real, set1, source, store, vec
+from cconv.kernels.box cimport Box
+from cconv.kernels.job cimport PAD_CIRCULAR, PAD_REFLECT, PAD_ZEROS, ConvJob
+from cconv.kernels.simd cimport VL, load, load2, real, set1, store, vec
 
 
-cdef inline void fill_phase(ConvJob *job, real *to, const real *x, Py_ssize_t at, Py_ssize_t a, Py_ssize_t b,
-                            Py_ssize_t n) noexcept nogil:
-    """One phase of one slab row: to[j] is column at + j*hop of the input, which holds those of a <= j < b."""
-    cdef Py_ssize_t j, i, hop = job.phases * job.step[2]
+cdef inline Py_ssize_t source(Py_ssize_t i, Py_ssize_t L, int mode) noexcept nogil:
+    """Input index that stands at padded position i (0 is the first input element), or -1 for a zero."""
+    if 0 <= i < L:
+        return i
+    if mode == PAD_ZEROS:
+        return -1
+    if mode == PAD_REFLECT:
+        i = -i if i < 0 else 2 * (L - 1) - i
+    elif mode == PAD_CIRCULAR:
+        i = i + L if i < 0 else i - L
+    # replicate; and positions past the padding, which a slab may hold but no window reads
+    return 0 if i < 0 else (L - 1 if i >= L else i)
+
+
+cdef inline void copy_run(real *to, const real *x, Py_ssize_t step, Py_ssize_t n) noexcept nogil:
+    """to[i] = x[i * step], no element beyond the last is touched; the last vectors overlap instead."""
+    cdef Py_ssize_t i = 0
+    cdef vec even, odd
+    if step == 1 and n >= VL:
+        while i + VL < n:
+            store(to + i, load(x + i))
+            i += VL
+        store(to + n - VL, load(x + n - VL))
+    elif step == 2 and n > VL:
+        while i + VL < n:
+            load2(x + 2 * i, &even, &odd)
+            store(to + i, even)
+            i += VL
+        # one less, because a pair's second element may lie outside
+        load2(x + 2 * (n - 1 - VL), &even, &odd)
+        store(to + n - 1 - VL, even)
+        to[n - 1] = x[2 * (n - 1)]
+    else:
+        for i in range(n):
+            to[i] = x[i * step]
+
+
+cdef struct Line:
+    # one strand of a slab row: position j holds input column at + j*hop, which exists for a <= j < b
+    Py_ssize_t at, hop, a, b
+    Py_ssize_t n                    # its positions
+
+
+cdef inline void fill_strand(ConvJob *job, real *to, const real *x, const Line *line) noexcept nogil:
+    """One strand of one slab row; x is the input row."""
+    cdef Py_ssize_t j, i, at = line.at, hop = line.hop, a = line.a, b = line.b
     for j in range(a):
-        i = source(at + j * hop, job.size[2], job.mode)
+        i = source(at + j * hop, job.p.size[2], job.p.mode)
         to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
     copy_run(to + a, x + (at + a * hop) * job.xs[2], hop * job.xs[2], b - a)
-    for j in range(b, n):
-        i = source(at + j * hop, job.size[2], job.mode)
+    for j in range(b, line.n):
+        i = source(at + j * hop, job.p.size[2], job.p.mode)
         to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
 
 
 cdef inline void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
-    """Both phases of one row for stride 2 in one sweep; to[n:] is the second, whose columns stand at at + 1 + 2j."""
-    cdef Py_ssize_t n = job.slab[2], L = job.size[2], j, i, a, b
+    """Both strands of one row for stride 2 in one sweep; to[n:] is the second, whose columns stand at at + 1 + 2j."""
+    cdef Py_ssize_t n = job.t.slab[2], L = job.p.size[2], j, i, a, b
     cdef vec even, odd
     # pairs a <= j < b lie inside the input with both columns
     a = 0 if at >= 0 else min(n, (-at + 1) // 2)
@@ -42,17 +86,18 @@ cdef inline void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at)
                 j = b
             if j >= n:
                 break
-        i = source(at + 2 * j, L, job.mode)
+        i = source(at + 2 * j, L, job.p.mode)
         to[j] = x[i] if i >= 0 else <real>0
-        i = source(at + 1 + 2 * j, L, job.mode)
+        i = source(at + 1 + 2 * j, L, job.p.mode)
         to[n + j] = x[i] if i >= 0 else <real>0
         j += 1
 
 
-cdef inline void fill_row(real *to, const real *x, Py_ssize_t a, Py_ssize_t b, Py_ssize_t n) noexcept nogil:
-    """to[a:b] = x[:b - a] with zeros around, in whole vectors: what runs over is the next row's, still to be filled."""
-    cdef Py_ssize_t j = 0, m = b - a
+cdef inline void fill_row(real *to, const real *x, const Line *line) noexcept nogil:
+    """One row without strands or modes, in whole vectors: what runs over is the next row's, still to be filled."""
+    cdef Py_ssize_t j = 0, a = line.a, m = line.b - a, n = line.n - a
     cdef vec zero = set1(<real>0)
+    x += line.at + a
     while j < a:
         store(to + j, zero)
         j += VL
@@ -67,57 +112,75 @@ cdef inline void fill_row(real *to, const real *x, Py_ssize_t a, Py_ssize_t b, P
         for j in range(m):
             to[j] = x[j]
     j = m
-    n -= a
     while j < n:
         store(to + j, zero)
         j += VL
 
 
-cdef inline void fill_short(real *to, Py_ssize_t row, Py_ssize_t ny, const real *x, Py_ssize_t step, Py_ssize_t y0,
-                            Py_ssize_t high, Py_ssize_t a, Py_ssize_t m) noexcept nogil:
-    """A plane whose rows fit a vector: rows y0 .. y0 + ny of x, of which 0 .. high exist, m values from column a on."""
-    cdef Py_ssize_t y, j
+cdef inline void fill_short(ConvJob *job, const Box *box, real *to, const real *x, const Line *line,
+                            Py_ssize_t ny) noexcept nogil:
+    """ny rows of a plane that fit a vector."""
+    cdef Py_ssize_t y0 = box.start[1] * job.t.ss[1] - job.p.before[1], y, j, a = line.a, m = line.b - a
     cdef vec zero = set1(<real>0)
-    x += y0 * step
+    x += line.at + a + y0 * job.xs[1]
     for y in range(y0, y0 + ny):
         store(to, zero)
-        if 0 <= y < high:
+        if 0 <= y < job.p.size[1]:
             for j in range(m):
                 to[a + j] = x[j]
-        to += row
-        x += step
+        to += job.t.row
+        x += job.xs[1]
 
 
-cdef inline void fill_slab(ConvJob *job, real *slab, const real *x, Py_ssize_t c0, Py_ssize_t c1, Py_ssize_t *start,
-                           Py_ssize_t *extent) noexcept nogil:
-    """Copies channels c0..c1 of the rows that the box at `start` of `extent` positions reads."""
-    cdef Py_ssize_t c, z, y, iz, iy, r, at, a, b, hop = job.phases * job.step[2], L = job.size[2], n = job.slab[2]
-    cdef Py_ssize_t nz = (extent[0] - 1) * job.ss[0] + (job.k[0] - 1) * job.sd[0] + 1
-    cdef Py_ssize_t ny = (extent[1] - 1) * job.ss[1] + (job.k[1] - 1) * job.sd[1] + 1
+cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real *x, Py_ssize_t c0,
+                           Py_ssize_t c1) noexcept nogil:
+    """Copies channels c0..c1 of the rows of one sample that a box reads."""
+    cdef Py_ssize_t c, z, y, iz, iy, r, L = job.p.size[2]
+    cdef int mode = job.p.mode
+    cdef Py_ssize_t nz = (box.extent[0] - 1) * job.t.ss[0] + (job.p.kernel[0] - 1) * job.t.sd[0] + 1
+    cdef Py_ssize_t ny = (box.extent[1] - 1) * job.t.ss[1] + (job.p.kernel[1] - 1) * job.t.sd[1] + 1
+    cdef const real *row
     cdef real *to
-    cdef bint pair = hop == 2 and job.phases == 2 and job.xs[2] == 1
-    cdef bint plain = hop == 1 and job.xs[2] == 1 and job.mode == 0
-    for r in range(1 if pair else job.phases):
-        at = (start[2] * job.ss[2] + r) * job.step[2] - job.p[2]
-        # columns a <= j < b lie inside the input; the same for every row
-        a = 0 if at >= 0 else min(n, (-at + hop - 1) // hop)
-        b = max(a, 0 if at >= L else min(n, (L - at + hop - 1) // hop))
+    cdef Line line
+    line.n = job.t.slab[2]
+    line.hop = job.t.strands * job.t.step[2]
+    cdef bint pair = line.hop == 2 and job.t.strands == 2 and job.xs[2] == 1
+    cdef bint plain = line.hop == 1 and job.xs[2] == 1 and mode == PAD_ZEROS
+    cdef bint one_plane = (plain and nz == 1 and line.n <= VL and job.p.size[0] == 1 and job.t.step[1] == 1
+                           and box.start[0] - job.p.before[0] == 0)
+    for r in range(1 if pair else job.t.strands):
+        line.at = (box.start[2] * job.t.ss[2] + r) * job.t.step[2] - job.p.before[2]
+        line.a = 0 if line.at >= 0 else min(line.n, (-line.at + line.hop - 1) // line.hop)
+        line.b = max(line.a, 0 if line.at >= L else min(line.n, (L - line.at + line.hop - 1) // line.hop))
         for c in range(c0, c1):
-            if plain and nz == 1 and n <= VL and job.size[0] == 1 and job.step[1] == 1 and start[0] - job.p[0] == 0:
-                fill_short(slab + (c - c0) * job.channel, job.row, ny, x + c * job.xc + at + a, job.xs[1],
-                           start[1] * job.ss[1] - job.p[1], job.size[1], a, b - a)
+            to = slab + (c - c0) * job.t.channel
+            if one_plane:
+                fill_short(job, box, to, x + c * job.xc, &line, ny)
                 continue
             for z in range(nz):
-                iz = source((start[0] * job.ss[0] + z) * job.step[0] - job.p[0], job.size[0], job.mode)
-                to = slab + (c - c0) * job.channel + z * job.plane + r * n
+                iz = source((box.start[0] * job.t.ss[0] + z) * job.t.step[0] - job.p.before[0], job.p.size[0], mode)
+                to = slab + (c - c0) * job.t.channel + z * job.t.plane + r * line.n
                 for y in range(ny):
-                    iy = source((start[1] * job.ss[1] + y) * job.step[1] - job.p[1], job.size[1], job.mode)
+                    iy = source((box.start[1] * job.t.ss[1] + y) * job.t.step[1] - job.p.before[1], job.p.size[1], mode)
+                    row = x + c * job.xc + iz * job.xs[0] + iy * job.xs[1]
                     if iz < 0 or iy < 0:
-                        memset(to, 0, (2 * n if pair else n) * sizeof(real))
+                        memset(to, 0, (2 * line.n if pair else line.n) * sizeof(real))
                     elif plain:
-                        fill_row(to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1] + at + a, a, b, n)
+                        fill_row(to, row, &line)
                     elif pair:
-                        fill_pair(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], at)
+                        fill_pair(job, to, row, line.at)
                     else:
-                        fill_phase(job, to, x + c * job.xc + iz * job.xs[0] + iy * job.xs[1], at, a, b, n)
-                    to += job.row
+                        fill_strand(job, to, row, &line)
+                    to += job.t.row
+
+
+cdef inline void fill_box(ConvJob *job, const Box *box, real *slab, const real *x, Py_ssize_t c0,
+                          Py_ssize_t c1) noexcept nogil:
+    """The slab of every sample of a box, in the order of memory: a row may run over into the next, which is filled
+    later."""
+    cdef Py_ssize_t c = c0, after, n
+    while c < c1:
+        after = c1 if box.samples == 1 else c + 1
+        for n in range(box.samples):
+            fill_slab(job, box, slab + (c - c0) * job.t.channel + n * job.t.sample, x + n * job.xn, c, after)
+        c = after

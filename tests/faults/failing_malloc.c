@@ -67,7 +67,7 @@ static int spared(size_t size, const void *caller) {
         if (!dladdr(frames[i], &info) || !info.dli_fname || strstr(info.dli_fname, "failing_malloc")) continue;
         if (info.dli_sname && !strcmp(info.dli_sname, "_PyEval_EvalFrameDefault")) break;
         if (in(&python, frames[i]) || (in(&numpy, caller) && in(&numpy, frames[i]))) continue;
-        spare = !strstr(info.dli_fname, "/cconv/_run.") && !strstr(info.dli_fname, "/cconv/_backward.") &&
+        spare = !strstr(info.dli_fname, "/cconv/_run/") && !strstr(info.dli_fname, "/cconv/_convert.") &&
                 !strstr(info.dli_fname, "/cconv/capi.") && !strstr(info.dli_fname, "/cconv/kernels/");
         break;
     }

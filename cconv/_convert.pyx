@@ -1,0 +1,142 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
+"""Between the dtypes of users and those of the kernels: `to_native` before a computation, `to_result` after it.
+
+Halves (float16 and bfloat16) are converted from and to float32 by the kernels' own functions, without the GIL; all
+else, and float16 where the instruction set has no conversion, by NumPy, to whom bfloat16 is a type of ml_dtypes.
+"""
+import numpy as np
+
+from cconv import _cpu, _isa
+from cconv._elements import is_bfloat16
+from cconv._run import fresh
+from cconv._version import check_stamp
+
+from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
+from cpython.pycapsule cimport PyCapsule_GetPointer
+
+from cconv.kernels.job cimport ConvertTable, convert_run
+
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
+stamp = CCONV_STAMP_STRING.decode()
+check_stamp(_cpu, stamp)
+
+cdef object F32 = np.dtype(np.float32), F64 = np.dtype(np.float64), U16 = np.dtype(np.uint16)
+cdef object require = np.require, copyto = np.copyto, errstate = np.errstate
+cdef int FLOAT16 = np.dtype(np.float16).num, FLOAT32 = F32.num
+cdef int bfloat16 = -1      # NumPy's number of it, given when ml_dtypes was imported
+cdef ConvertTable *kernels = NULL
+
+
+cdef enum Halves:
+    NEITHER
+    HALF
+    BFLOAT16
+
+
+cdef Halves halves_of(dtype):
+    """Which kind of halves a dtype is, if it is native."""
+    global bfloat16
+    cdef int number = dtype.num
+    if number == FLOAT16:
+        return HALF if dtype.isnative else NEITHER
+    if number != bfloat16:
+        if not is_bfloat16(dtype):
+            return NEITHER
+        bfloat16 = number
+    return BFLOAT16 if dtype.isnative else NEITHER
+
+
+cdef plain(a):
+    """Contiguous and aligned: itself, or a copy."""
+    flags = a.flags
+    return a if flags.c_contiguous and flags.aligned else require(a, None, "CA")
+
+
+cdef ConvertTable *load_table() except NULL:
+    """Loaded by the first array that needs it."""
+    global kernels
+    if kernels == NULL:
+        kernels = <ConvertTable *>PyCapsule_GetPointer(_isa.table("float32", "convert"), "cconv.convert")
+    return kernels
+
+
+cdef int run(convert_run convert, half, real, bint loading) except -1:
+    """Converts all of one contiguous array into the other."""
+    cdef Py_buffer h, r
+    PyObject_GetBuffer(half, &h, PyBUF_SIMPLE if loading else PyBUF_WRITABLE)
+    try:
+        PyObject_GetBuffer(real, &r, PyBUF_WRITABLE if loading else PyBUF_SIMPLE)
+    except BaseException:
+        PyBuffer_Release(&h)
+        raise
+    with nogil:
+        convert(h.buf, r.buf, r.len // 4)
+    PyBuffer_Release(&h)
+    PyBuffer_Release(&r)
+    return 0
+
+
+cdef load(a, Halves kind):
+    """Halves of any strides as float32, or None where NumPy has to do it."""
+    cdef ConvertTable *table = load_table()
+    cdef convert_run convert = table.load_half if kind == HALF else table.load_bfloat16
+    if convert == NULL:
+        return None
+    # as integers: bfloat16 has no buffer, and a copy of halves first is cheaper than a conversion with strides
+    bits = plain(a.view(U16))
+    result = fresh(a.shape, F32)
+    run(convert, bits, result, True)
+    return result
+
+
+cdef store(y, dtype, out, Halves kind):
+    """A float32 array as halves, in `out` where that is possible, or None where NumPy has to do it."""
+    cdef ConvertTable *table = load_table()
+    cdef convert_run convert = table.store_half if kind == HALF else table.store_bfloat16
+    if convert == NULL:
+        return None
+    if out is None or not (out.flags.c_contiguous and out.flags.aligned):
+        out = fresh(y.shape, dtype)
+    run(convert, out.view(U16), plain(y), False)
+    return out
+
+
+def to_native(a, dtype):
+    """The array in a kernel's dtype, native; itself if it is that already, and with whatever strides."""
+    cdef Halves kind
+    if a.dtype is dtype:
+        return a
+    if dtype.num == FLOAT32:
+        kind = halves_of(a.dtype)
+        if kind != NEITHER:
+            result = load(a, kind)
+            if result is not None:
+                return result
+    return a if a.dtype == dtype and a.dtype.isnative else a.astype(dtype)
+
+
+def to_result(y, dtype, out=None):
+    """What was computed in the result's dtype, in `out` if it was given; too large values become infinite silently."""
+    cdef Halves kind
+    if out is None and y.dtype is dtype:
+        return y
+    kind = halves_of(dtype)
+    if kind == BFLOAT16 and y.dtype == F64:
+        # rounded to float32 first, which ml_dtypes does too: as if the float32 result were converted
+        with errstate(over="ignore", under="ignore", invalid="ignore"):
+            y = y.astype(F32)
+    if kind != NEITHER and y.dtype.num == FLOAT32:
+        converted = store(y, dtype, out, kind)
+        if converted is not None:
+            y = converted
+    if out is None:
+        if y.dtype == dtype:
+            return y
+        with errstate(over="ignore", under="ignore", invalid="ignore"):
+            return y.astype(dtype)
+    if y is not out:
+        with errstate(over="ignore", under="ignore", invalid="ignore"):
+            copyto(out, y, casting="unsafe")
+    return out

@@ -1,0 +1,71 @@
+"""What the plans are made for: caches, vectors and the limits that were promised or measured."""
+
+from __future__ import annotations
+
+import os
+from enum import Enum, StrEnum
+from typing import NamedTuple
+
+L1 = 32 * 1024
+L2 = 512 * 1024
+SLAB_MOST = 16 * 2**20  # bytes; with the panels below the promised 32 MiB a thread
+# Gradients pack weights once for a whole batch, which decides whether Winograd pays. As if every batch were this large:
+# a choice by the real size would give a sample other bits alone than in a batch.
+TRAINING_BATCH = 8
+WINOGRAD_ALLOWED = os.environ.get("CCONV_WINOGRAD", "1") != "0"  # for algorithm="auto"
+
+
+class Machine(NamedTuple):
+    """The kernels of one element type: what their blocks are sized for."""
+
+    dtype: str  # "float32", "float64", "int32", "int64"
+    itemsize: int
+    lanes: int  # elements of a vector
+    tile_rows: int  # the register tile: so many output channels x 2 vectors
+    isa: str
+
+    @property
+    def panel(self) -> int:
+        """Positions of a panel."""
+        return 2 * self.lanes
+
+    @property
+    def wide(self) -> bool:
+        """Vectors of 64 bytes; such processors have an L1 of 48 KiB."""
+        return self.lanes * self.itemsize == 64
+
+    @property
+    def real(self) -> bool:
+        return self.dtype.startswith("float")
+
+
+class Kernel(StrEnum):
+    """The kernels, by the names of their tables."""
+
+    GEMM = "gemm"
+    ROWS = "rows"
+    TAPS = "taps"
+    PHASES = "phases"
+    WINOGRAD = "winograd"
+    POOL = "pool"
+    WEIGHT_GRAD = "weight_grad"
+    WEIGHT_TAPS = "weight_taps"
+    POOL_GRAD = "pool_grad"
+
+
+class WeightUse(Enum):
+    """How long weights stay, which decides what may be spent on packing them."""
+
+    ONCE = "once"  # those of one call: read as they lie
+    BATCH = "batch"  # packed in the call, as if TRAINING_BATCH samples shared that work
+    KEPT = "kept"  # packed once for many calls
+
+    @property
+    def samples(self) -> int:
+        """Samples that share the work of packing."""
+        return TRAINING_BATCH if self is WeightUse.BATCH else 1
+
+
+def up(a: int, b: int) -> int:
+    """a / b, rounded up"""
+    return -(-a // b)

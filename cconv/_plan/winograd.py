@@ -1,0 +1,121 @@
+"""Blocks and cost of Winograd's convolution (Lavin and Gray, 2016), F(4) with patches of 6 or F(2) with patches of 4.
+
+F(4) needs TERMS channels times taps along D: fewer would break the promise that no default algorithm has more than 4
+times the rms error of sequential summation. F(2) has less error than that.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from .._problem import ONE, ConvProblem, volume
+from .direct import ROWS_CHANNELS
+from .machine import L2, Machine, WeightUse, up
+
+TERMS = 32
+BLOCK = 2**20
+WEIGHTS_MOST = 24 * 2**20  # bytes of transformed weights that a call without prepack may hold
+
+
+class WinogradPlan(NamedTuple):
+    """WinogradTiling of kernels/job.pxd."""
+
+    patch: int
+    high: int
+    patches: tuple[int, int]
+    panels: int
+    blocks: int
+    plane: int
+
+
+def positions(patch: int, rows: int) -> int:
+    """Transformed positions of a patch: both axes, or one if the kernel has one row."""
+    return patch * patch if rows == 3 else patch
+
+
+def plane(terms: int, channels: int) -> int:
+    """Elements of one position of a group's transformed weights: an odd number of cache lines."""
+    return (up(terms * channels, 16) | 1) * 16
+
+
+def fits(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> bool:
+    """Whether the Winograd kernel can compute this at all, with the promised error and memory."""
+    terms = p.C * p.kernel[0]
+    weights = positions(patch, p.kernel[1]) * plane(terms, p.O)
+    return (
+        p.kernel[2] == 3
+        and p.kernel[1] in (1, 3)
+        and p.stride == ONE
+        and p.dilation == ONE
+        and 0 not in p.size
+        and (patch == 4 or terms >= TERMS)
+        and 36 * 32 * m.itemsize * (terms + p.O) <= WEIGHTS_MOST
+        and (use is WeightUse.KEPT or m.itemsize * p.G * weights <= WEIGHTS_MOST)
+    )
+
+
+def weight_cycles(elements: int, itemsize: int, reads: int) -> float:
+    """Cycles to read weights so many times: from L3 what does not fit L2."""
+    size = elements * itemsize
+    return size * reads / (8 if size > L2 else 32)
+
+
+def cycles(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> float:
+    """Cycles of one sample, roughly: 2 vectors of multiply-adds a cycle; transforms as measured."""
+    f, terms, places = patch - 2, p.C * p.kernel[0], positions(patch, p.kernel[1])
+    high = f if p.kernel[1] == 3 else 1
+    vectors = up(p.out[0] * up(p.out[1], high) * up(p.out[2], f), m.lanes)
+    blocks = winograd(p._replace(N=1), patch, m).blocks
+    cost = vectors * (places * terms * p.O / 2 + 10 * places * (terms + p.O))
+    cost += weight_cycles(places * plane(terms, p.O), m.itemsize, blocks)
+    if use is not WeightUse.KEPT:
+        cost += (5 + 0.2 * places) * terms * p.O * m.itemsize / 4 / use.samples
+    return cost
+
+
+def direct_cycles(p: ConvProblem, m: Machine) -> float:
+    """The same for the implicit GEMM."""
+    taps, terms = p.kernel[1] * p.kernel[2], p.C * p.kernel[0]
+    vectors = up(volume(p.out), m.lanes)
+    cost = vectors * taps * (terms * p.O / 2 + 4 * terms)
+    return cost + weight_cycles(taps * terms * p.O, m.itemsize, up(vectors, 48))
+
+
+def best_patch(p: ConvProblem, m: Machine, use: WeightUse, forced: bool) -> int:
+    """The patch that is fastest by the cost model: 6 for F(4), 4 for F(2), 0 where direct convolution is."""
+    if not forced and p.O <= ROWS_CHANNELS:
+        return 0
+    best, patch = (float("inf") if forced else 0.9 * direct_cycles(p, m)), 0
+    for candidate in (6, 4):
+        if fits(p, candidate, m, use):
+            cost = cycles(p, candidate, m, use)
+            if cost < best:
+                best, patch = cost, candidate
+    return patch
+
+
+def winograd(p: ConvProblem, patch: int, m: Machine) -> WinogradPlan:
+    """Panels of patches an item: transformed input and products of about BLOCK bytes."""
+    f, terms = patch - 2, p.C * p.kernel[0]
+    square = p.kernel[1] == 3
+    patches = up(p.out[1], f if square else 1), up(p.out[2], f)
+    total = max(1, up(p.N * p.out[0] * patches[0] * patches[1], m.panel))
+    each = positions(patch, p.kernel[1]) * m.panel * m.itemsize * (terms + p.O)
+    blocks = up(total, max(1, min(8, BLOCK // each)))
+    return WinogradPlan(
+        patch=patch,
+        high=patch if square else 1,
+        patches=patches,
+        panels=up(total, blocks),
+        blocks=blocks,
+        plane=plane(terms, p.O),
+    )
+
+
+def reason(p: ConvProblem, patch: int) -> str:
+    f, rows = patch - 2, p.kernel[1]
+    high = f if rows == 3 else 1
+    return (
+        f"Winograd F({high}x{f}, {rows}x3): {positions(patch, rows)} products a patch "
+        f"for {high * f * rows * 3}"
+    )

@@ -1,0 +1,25 @@
+from cpython.ref cimport PyObject
+
+from cconv._run.drive cimport Status
+from cconv._run.operand cimport Operand
+from cconv._run.runner cimport Program
+from cconv.kernels.job cimport KernelTable, PoolJob, Watch
+
+
+cdef struct PoolCode:
+    # a pooling that only lacks its arrays: runnable without the GIL, by many threads at once
+    PoolJob job
+    KernelTable *table
+    Py_ssize_t *windows             # the memory of the job's lists
+    double work, steps              # elements read, and about as many steps of a vector's lane
+    PyObject *dtype                 # its name, borrowed
+
+cdef Py_ssize_t *list_windows(PoolJob *job) except NULL
+cdef int pool_threads(PoolCode *code, int allowed) noexcept nogil
+cdef Status run_pool(PoolCode *code, PoolJob *job, Watch *signals) noexcept nogil
+
+
+cdef class PoolProgram(Program):
+    cdef PoolCode code
+
+    cdef int compute(self, Operand *all, void *index, int allowed) except -1

@@ -1,0 +1,178 @@
+# cython: language_level=3, cdivision=True
+"""Pools: a strategy filled into C structs, run for functions and other languages."""
+import numpy as np
+
+from cpython.mem cimport PyMem_Free, PyMem_Malloc
+from cpython.ref cimport PyObject
+from libc.string cimport memset
+
+from cconv._run.drive cimport INTERRUPTED, Status, Task, drive, useful
+from cconv._run.memory cimport (Workspace, array_bytes, delivered, give_workspace, new_output,
+                                take_workspace)
+from cconv._run.operand cimport Operand, hold, release, take_input
+from cconv._run.runner cimport Program, fields, raise_set, table_of
+from cconv._run.threads cimport enter_call, leave_call, thread_limit
+from cconv.kernels.job cimport PoolJob, Watch
+
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
+
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
+stamp = CCONV_STAMP_STRING.decode()
+INT64 = np.dtype(np.int64)
+
+
+cdef void list_axis(PoolJob *job, int a) noexcept:
+    """First valid tap, valid taps and divisor of every window of an axis."""
+    cdef Py_ssize_t o, start, skip, last, padded, L = job.p.size[a], k = job.p.kernel[a], d = job.p.dilation[a]
+    for o in range(job.p.out[a]):
+        if job.p.adaptive:
+            start = o * L // job.p.out[a]
+            job.first[a][o] = start
+            job.count[a][o] = ((o + 1) * L + job.p.out[a] - 1) // job.p.out[a] - start
+            job.divisor[a][o] = job.count[a][o]
+            continue
+        start = o * job.p.stride[a] - job.p.before[a]
+        skip = 0 if start >= 0 else (-start + d - 1) // d
+        last = min(k, (L - start + d - 1) // d) if start < L else 0
+        padded = min(k, (L + job.p.after[a] - start + d - 1) // d)
+        job.first[a][o] = start + skip * d
+        job.count[a][o] = max(0, last - skip)
+        job.divisor[a][o] = padded if job.p.include_pad else job.count[a][o]
+
+
+cdef Py_ssize_t *list_windows(PoolJob *job) except NULL:
+    """Lists the windows of every axis; returns the memory, to be freed."""
+    cdef Py_ssize_t total = job.p.out[0] + job.p.out[1] + job.p.out[2]
+    cdef Py_ssize_t *memory = <Py_ssize_t *>PyMem_Malloc(max(1, 3 * total) * sizeof(Py_ssize_t))
+    cdef Py_ssize_t *at = memory
+    cdef int a
+    if memory == NULL:
+        raise MemoryError("cconv: no memory for a plan")
+    for a in range(3):
+        job.first[a] = at
+        job.count[a] = at + job.p.out[a]
+        job.divisor[a] = at + 2 * job.p.out[a]
+        at += 3 * job.p.out[a]
+        list_axis(job, a)
+    return memory
+
+
+cdef int bits(Py_ssize_t n) noexcept:
+    cdef int count = 0
+    while n >> count:
+        count += 1
+    return count
+
+
+cdef void estimate(PoolCode *code) noexcept:
+    """Elements read, and steps: large windows are doubled; rows that are reduced again take a step of all taps each."""
+    cdef PoolJob *job = &code.job
+    cdef Py_ssize_t taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2], each = 0
+    cdef int a
+    code.work = <double>job.p.N * job.p.C * job.p.size[0] * job.p.size[1] * job.p.size[2]
+    if job.indexed:
+        code.work *= taps
+        code.steps = 8 * code.work
+        return
+    for a in range(3):
+        each += bits(job.p.kernel[a]) if job.t.doubled[a] else job.p.kernel[a]
+    code.steps = 2 * code.work * max(1, each if job.t.kept else taps)
+
+
+cdef int pool_threads(PoolCode *code, int allowed) noexcept nogil:
+    return useful(code.table, code.table.items(&code.job), code.work, allowed)
+
+
+cdef Status run_pool(PoolCode *code, PoolJob *job, Watch *signals) noexcept nogil:
+    """Runs a copy of the code's job that has its arrays, threads and workspace."""
+    cdef Task task
+    task.table = code.table
+    task.job = job
+    task.threads = &job.threads
+    task.items = code.table.items(job)
+    task.work = code.steps
+    task.workspace_bytes = job.workspace_bytes
+    task.dtype = code.dtype
+    task.signals = signals
+    return drive(&task)
+
+
+cdef class PoolProgram(Program):
+    """A pooling of given shapes. The array of go() is (x,); the result is y, or (y, positions of the maxima)."""
+
+    def __cinit__(self):
+        memset(&self.code, 0, sizeof(PoolCode))
+
+    def __dealloc__(self):
+        PyMem_Free(self.code.windows)
+
+    def __init__(self, strategy, int rank, bint batched, out_shape):
+        cdef PoolCode *code = &self.code
+        cdef PoolJob *job = &code.job
+        self.shape_up(strategy, rank, batched, out_shape)
+        code.table = table_of(strategy.machine, "pool")
+        code.dtype = <PyObject *>strategy.machine.dtype
+        job.p = fields(strategy.problem, job.p)
+        job.t = fields(strategy.plan, job.t)
+        job.op = strategy.op
+        job.indexed = strategy.indexed
+        job.divide = strategy.divide
+        code.table.lay_out(job)
+        code.windows = list_windows(job)
+        estimate(code)
+
+    cdef object go(self, tuple arrays, out):
+        cdef Operand all[3]
+        cdef bint indexed = self.code.job.indexed
+        cdef int i, allowed
+        index = new_output(self.out_shape, INT64, array_bytes(self.out_shape, INT64)) if indexed else None
+        if self.empty:
+            y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
+            return (y, index) if indexed else y
+        memset(all, 0, sizeof(all))
+        allowed = thread_limit()
+        allowed = enter_call(allowed)
+        try:
+            take_input(&all[0], arrays[0], &self.form)
+            y = self.take_result(all, 1, out)
+            if indexed:
+                hold(&all[2], index, PyBUF_STRIDES | PyBUF_WRITABLE)
+            self.compute(all, all[2].view.buf, allowed)
+        finally:
+            leave_call()
+            for i in range(3):
+                release(&all[i])
+        y = delivered(y, out)
+        return (y, index) if indexed else y
+
+    cdef int compute(self, Operand *all, void *index, int allowed) except -1:
+        cdef PoolJob job = self.code.job
+        cdef Workspace space
+        cdef Status status
+        cdef Watch signals
+        cdef int a
+        job.x, job.y, job.index = all[0].view.buf, all[1].view.buf, index
+        job.xn, job.xc, job.yn, job.yc = all[0].n, all[0].c, all[1].n, all[1].c
+        for a in range(3):
+            job.xs[a], job.ys[a] = all[0].s[a], all[1].s[a]
+        job.threads = pool_threads(&self.code, allowed)
+        space = take_workspace(job.threads * job.workspace_bytes)
+        job.workspace = space.data
+        signals.stop = 0
+        with nogil:
+            status = run_pool(&self.code, &job, &signals)
+        give_workspace(space)
+        if status == INTERRUPTED:
+            raise_set()
+        return 0
+
+    def report(self):
+        """What explain prints of it, with the threads that a call would use now."""
+        cdef int threads = pool_threads(&self.code, thread_limit())
+        return {
+            "kernel": "pool",
+            "workspace": self.code.job.workspace_bytes * threads,
+            "threads": threads,
+        }

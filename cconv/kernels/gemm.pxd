@@ -1,0 +1,269 @@
+# cython: cdivision=True
+# gemm: an implicit GEMM (Chetlur et al., cuDNN, 2014, section 3) on the register tile, for dense and grouped
+# convolutions: y[o, q] (+)= sum over k of w[o, k] * slab[off[k] + position q].
+#
+# Panels of NR positions x the terms of one k block (L1) are filled from the slab; then tile0..tile1, tiles of up to
+# MR output channels, are run over every panel of the box. The regions of a box: panels that are one run of a row or
+# runs that follow each other in y are summed in place; others go through a dense buffer; the last, if at most half a
+# panel, takes two tiles at once. Where output channels are few (`panelled` is 0), vectors of the slab are read where
+# they lie.
+from libc.string cimport memset
+
+from cconv.kernels.box cimport Box, taps_of
+from cconv.kernels.job cimport ConvJob
+from cconv.kernels.simd cimport MR, NR, VL, copy_steps, load, real, store
+from cconv.kernels.tile cimport Product, any_pair, any_tile, any_tile_at, tile_row
+
+
+cdef struct Run:
+    # consecutive positions of one output row inside a panel
+    Py_ssize_t slab
+    Py_ssize_t lane
+    Py_ssize_t length
+    Py_ssize_t y
+
+cdef struct Block:
+    # one k block: terms k0 .. k0 + count
+    Py_ssize_t k0, count
+    bint first                      # sums start from the bias
+    const real *slab                # or the input itself
+    Py_ssize_t *off                 # from a position to each term
+
+
+cdef inline void pack_tiles(ConvJob *job, real *to) noexcept nogil:
+    """(G, O, K) rows into tiles of up to MR rows, k outer and row inner: a tile reads its weights as one stream."""
+    cdef Py_ssize_t K = job.p.C * taps_of(job), tiles = (job.p.O + MR - 1) // MR, g, t, o, rows, k, i
+    cdef const real *w = <const real *>job.w
+    for g in range(job.p.G):
+        for t in range(tiles):
+            o = tile_row(job.p.O, tiles, t)
+            rows = tile_row(job.p.O, tiles, t + 1) - o
+            for k in range(K):
+                for i in range(rows):
+                    to[0] = w[(g * job.p.O + o + i) * K + k]
+                    to += 1
+
+
+cdef inline int list_runs(ConvJob *job, const Box *box, Run *runs, Py_ssize_t first) noexcept nogil:
+    """The runs of a panel from position `first` on (counted within the boxes of the item's samples); how many."""
+    cdef Py_ssize_t q = first, x, y, z, s, n
+    cdef Py_ssize_t last = min(first + NR, box.samples * box.extent[0] * box.extent[1] * box.extent[2])
+    cdef int count = 0
+    while q < last:
+        x = q % box.extent[2]
+        y = q // box.extent[2] % box.extent[1]
+        z = q // (box.extent[2] * box.extent[1]) % box.extent[0]
+        s = q // (box.extent[2] * box.extent[1] * box.extent[0])
+        n = min(box.extent[2] - x, last - q)
+        runs[count].slab = s * job.t.sample + z * job.t.ss[0] * job.t.plane + y * job.t.ss[1] * job.t.row + x
+        runs[count].lane = q - first
+        runs[count].length = n
+        runs[count].y = (s * job.yn + (box.start[0] + z) * job.ys[0] + (box.start[1] + y) * job.ys[1]
+                         + (box.start[2] + x) * job.ys[2])
+        count += 1
+        q += n
+    return count
+
+
+cdef inline void fill_panel(real *to, const Block *block, const Run *runs, int n) noexcept nogil:
+    """to[k, lane] = slab[off[k] + position of lane]. Whole vectors are copied: what overruns a run is overwritten by
+    the next run or the next k, and the slab and panels have slack for the last."""
+    cdef Py_ssize_t k, count = block.count
+    cdef int r
+    cdef const Py_ssize_t *off = block.off
+    cdef const real *p = block.slab + runs[0].slab
+    cdef const real *q
+    if n == 1 and runs[0].length < NR:
+        # exactly the run: without a slab the input itself is read, which has no slack
+        for k in range(count):
+            for r in range(runs[0].length):
+                to[k * NR + r] = p[off[k] + r]
+        return
+    if n == 1:
+        for k in range(count):
+            store(to + k * NR, load(p + off[k]))
+            store(to + k * NR + VL, load(p + off[k] + VL))
+        return
+    if n == 2:
+        q = block.slab + runs[1].slab
+        for k in range(count):
+            store(to, load(p + off[k]))
+            store(to + VL, load(p + off[k] + VL))
+            store(to + runs[1].lane, load(q + off[k]))
+            store(to + runs[1].lane + VL, load(q + off[k] + VL))
+            to += NR
+        return
+    for k in range(count):
+        for r in range(n):
+            p = block.slab + off[k] + runs[r].slab
+            store(to + runs[r].lane, load(p))
+            if runs[r].length > VL:
+                store(to + runs[r].lane + VL, load(p + VL))
+        to += NR
+
+
+cdef inline void fill_neighbours(real *to, const real *p, const Block *block, Py_ssize_t panels) noexcept nogil:
+    """Full panels that neighbour in one row: a channel's row is read in one go, for the TLB's sake."""
+    cdef Py_ssize_t k, j, size = block.count * NR
+    cdef const real *q
+    for k in range(block.count):
+        q = p + block.off[k]
+        for j in range(panels):
+            store(to + j * size, load(q + j * NR))
+            store(to + j * size + VL, load(q + j * NR + VL))
+        to += NR
+
+
+cdef inline void fill_panels(ConvJob *job, const Box *box, const Block *block, real *to) noexcept nogil:
+    """The panels of a whole box."""
+    cdef Py_ssize_t positions = box.samples * box.extent[0] * box.extent[1] * box.extent[2], q = 0, a
+    cdef Run runs[64]
+    cdef int n
+    while q < positions:
+        n = list_runs(job, box, runs, q)
+        if n == 1 and runs[0].length == NR:
+            a = min(<Py_ssize_t>8, (box.extent[2] - q % box.extent[2]) // NR)
+            fill_neighbours(to, block.slab + runs[0].slab, block, a)
+            to += a * block.count * NR
+            q += a * NR
+            continue
+        if q + NR > positions:
+            # lanes without a position: what other work left may be denormals, at a hundred cycles each
+            memset(to, 0, block.count * NR * sizeof(real))
+        fill_panel(to, block, runs, n)
+        to += block.count * NR
+        q += NR
+
+
+cdef inline void read_tile(ConvJob *job, const real *y, real *buf, const Run *runs, int n, int m) noexcept nogil:
+    """m rows of the output into a dense buffer."""
+    cdef int i, r
+    for i in range(m):
+        for r in range(n):
+            copy_steps(buf + i * NR + runs[r].lane, 1, y + i * job.yc + runs[r].y, job.ys[2], runs[r].length)
+
+
+cdef inline void write_tile(ConvJob *job, real *y, const real *buf, const Run *runs, int n, int m) noexcept nogil:
+    """m rows of a dense buffer into the output, for panels that are not one contiguous full run."""
+    cdef int i, r
+    for i in range(m):
+        for r in range(n):
+            copy_steps(y + i * job.yc + runs[r].y, job.ys[2], buf + i * NR + runs[r].lane, 1, runs[r].length)
+
+
+cdef inline bint follow(const Run *runs, int n) noexcept nogil:
+    """Whether the runs lie one behind the other in y. Every one is looked at: with negative strides the last can stand
+    where it should while those between do not."""
+    cdef int r
+    for r in range(1, n):
+        if runs[r].y - runs[0].y != runs[r].lane:
+            return False
+    return True
+
+
+cdef inline void gemm_panel(ConvJob *job, const Box *box, const Block *block, Product *p, Py_ssize_t q, Py_ssize_t t,
+                            Py_ssize_t t1, real *dense) noexcept nogil:
+    """Tiles t..t1 times the panel p.b, whose first position is q; the sums go to y or to `dense`."""
+    cdef Py_ssize_t positions = box.samples * box.extent[0] * box.extent[1] * box.extent[2]
+    cdef Py_ssize_t tiles = (job.p.O + MR - 1) // MR, o, m, rows
+    cdef Run runs[64]
+    cdef int n = list_runs(job, box, runs, q)
+    cdef bint direct = dense == NULL and q + NR <= positions and job.ys[2] == 1 and follow(runs, n)
+    cdef bint half = dense == NULL and q + VL >= positions
+    cdef bint buffered = dense == NULL and not direct
+    cdef real buf[2 * 14 * 32]
+    cdef real *y
+    p.ldc = job.t.dense if dense != NULL else (job.yc if direct else NR)
+    while t < t1:
+        o = tile_row(job.p.O, tiles, t)
+        m = tile_row(job.p.O, tiles, t + 1) - o
+        # at most half a panel: two tiles at once
+        p.next = m if half and t + 1 < t1 and tile_row(job.p.O, tiles, t + 2) - o == 2 * m else 0
+        rows = m + p.next
+        y = box.y + o * job.yc
+        p.a = box.w + o * p.K + (block.k0 * m if job.t.packed else block.k0)
+        p.bias = box.bias + o if box.bias != NULL else NULL
+        p.c = dense + o * job.t.dense + q if dense != NULL else (y + runs[0].y if direct else buf)
+        if buffered and not p.first:
+            read_tile(job, y, buf, runs, n, <int>rows)
+        if p.next:
+            if job.t.packed: any_pair(<int>m, True, p)
+            else: any_pair(<int>m, False, p)
+        elif job.t.packed: any_tile(<int>m, True, p)
+        else: any_tile(<int>m, False, p)
+        if buffered:
+            write_tile(job, y, buf, runs, n, <int>rows)
+        t += 2 if p.next else 1
+
+
+cdef inline void gemm_block(ConvJob *job, const Box *box, const Block *block, const real *panels,
+                            real *dense) noexcept nogil:
+    """One k block: every panel of the box times the weights of the item's output channels, o_block of them at once."""
+    cdef Py_ssize_t positions = box.samples * box.extent[0] * box.extent[1] * box.extent[2], q
+    cdef Py_ssize_t tiles = (job.p.O + MR - 1) // MR, step = max(<Py_ssize_t>1, job.t.o_block // MR)
+    cdef Py_ssize_t t = tiles * box.split // job.o_splits, last = tiles * (box.split + 1) // job.o_splits
+    cdef Product p
+    p.K = job.p.C * taps_of(job)
+    p.count = block.count
+    p.first = block.first
+    while t < last:
+        q = 0
+        p.b = panels
+        while q < positions:
+            gemm_panel(job, box, block, &p, q, t, min(t + step, last), dense)
+            q += NR
+            p.b += block.count * NR
+        t += step
+
+
+cdef inline void put_vectors(ConvJob *job, real *y, const real *buf, const Py_ssize_t *to, Py_ssize_t m) noexcept nogil:
+    """The two vectors of m rows, where y's columns do not neighbour."""
+    cdef Py_ssize_t s, i
+    for s in range(2):
+        for i in range(m):
+            copy_steps(y + i * job.yc + to[s], job.ys[2], buf + (s * 14 + i) * VL, 1, VL)
+
+
+cdef inline void gemm_in_place(ConvJob *job, const Box *box, const Block *block, real *weights) noexcept nogil:
+    """A whole box for few output channels: pairs of vectors of its rows, the last of a row ending with it."""
+    cdef Py_ssize_t K = block.count, vectors = (box.extent[2] + VL - 1) // VL
+    cdef Py_ssize_t total = box.extent[0] * box.extent[1] * vectors
+    cdef Py_ssize_t tiles = (job.p.O + MR - 1) // MR, t, o, m, v, k, i, j, s
+    cdef Py_ssize_t from_[2]
+    cdef Py_ssize_t to[2]
+    cdef real buf[2 * 14 * 16]
+    cdef real *y
+    cdef Product p
+    p.off = block.off
+    p.count = K
+    p.ldc = job.yc if job.ys[2] == 1 else VL
+    for t in range(tiles * box.split // job.o_splits, tiles * (box.split + 1) // job.o_splits):
+        o = tile_row(job.p.O, tiles, t)
+        m = tile_row(job.p.O, tiles, t + 1) - o
+        y = box.y + o * job.yc
+        p.a = box.w + o * K
+        if not job.t.packed:
+            for i in range(m):
+                for k in range(K):
+                    weights[k * m + i] = p.a[i * K + k]
+            p.a = weights
+        p.bias = box.bias + o if box.bias != NULL else NULL
+        v = 0
+        while v < total:
+            for s in range(2):
+                # an odd last vector is computed twice
+                j = min(v + s, total - 1)
+                i = min(j % vectors * VL, box.extent[2] - VL)
+                j = j // vectors
+                k = j // box.extent[1]
+                j = j % box.extent[1]
+                from_[s] = k * job.t.ss[0] * job.t.plane + j * job.t.ss[1] * job.t.row + i
+                to[s] = (box.start[0] + k) * job.ys[0] + (box.start[1] + j) * job.ys[1] + (box.start[2] + i) * job.ys[2]
+            p.b = block.slab + from_[0]
+            p.b1 = block.slab + from_[1]
+            p.c = y + to[0] if job.ys[2] == 1 else buf
+            p.c1 = y + to[1] if job.ys[2] == 1 else buf + 14 * VL
+            any_tile_at(<int>m, &p)
+            if job.ys[2] != 1:
+                put_vectors(job, y, buf, to, m)
+            v += 2

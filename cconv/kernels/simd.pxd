@@ -1,0 +1,22 @@
+# The vectors of simd.h: `vec` holds VL elements of type `real`, both set by the build. A tile is MR rows x NR = 2 VL
+# columns.
+
+cdef extern from "simd.h" nogil:
+    ctypedef float real
+    ctypedef float vec
+    const int VL
+    const int NR
+    const int MR
+    vec load(const real *p)
+    void store(real *p, vec v)
+    vec set1(real x)
+    real sum_lanes(vec v)
+    void prefetch "CCONV_PREFETCH"(const real *p)
+    void copy_steps(real *to, Py_ssize_t to_step, const real *x, Py_ssize_t x_step, Py_ssize_t n)
+
+cdef extern from "shuffle.h" nogil:
+    void load2(const real *p, vec *even, vec *odd)
+    void load4(const real *p, vec *a, vec *b, vec *c, vec *d)
+    void store2(real *p, vec a, vec b)
+    void store4(real *p, vec a, vec b, vec c, vec d)
+    void transpose(const real *p, Py_ssize_t ld, int rows, real *q, Py_ssize_t ldq, int columns)
