@@ -49,6 +49,7 @@ struct cconv_job {
 };
 
 static int cconv_run_job(cconv_job *job); /* not 0: look() has stopped it. The caller sets the fields above only */
+static int cconv_ask(int (*look)(void *), void *context); /* look(), for who is inside of an item of his own job */
 static int cconv_threads(int n);          /* starts helpers for n threads; how many threads there are then, at most n */
 static int64_t cconv_now(void);           /* nanoseconds */
 
@@ -67,6 +68,14 @@ enum {
     CW_STACK_BYTES = 1 << 20,   /* kernels use up to 64 KiB; glibc takes thread-local storage of all modules from it */
     CW_SLEEPS = 1 << 30
 };
+
+#if defined(CCONV_NO_THREADS)
+#define CCONV_THREADS "none"
+#elif defined(_WIN32)
+#define CCONV_THREADS "win32"
+#else
+#define CCONV_THREADS "pthreads"
+#endif
 
 /* ---------------------------------------------------------------- the machine */
 
@@ -96,6 +105,8 @@ static int cconv_threads(int n) {
     (void)n;
     return 1;
 }
+
+static int cconv_ask(int (*look)(void *), void *context) { return look(context); }
 
 static int cconv_run_job(cconv_job *job) {
     int64_t due = job->look ? cconv_now() + CW_LOOK_NS : 0;
@@ -472,10 +483,13 @@ static void cw_resume(cconv_job *job) {
 
 #if defined(_WIN32)
 /* Where Python may end this thread inside look(), nothing can be done then: so nothing may be in flight. */
-static void cw_ask(cconv_job *job) {
-    cw_hold(job);
-    if (job->look(job->context)) cw_store32(&job->stop, 1);
-    cw_resume(job);
+static int cconv_ask(int (*look)(void *), void *context) {
+    int stop;
+    cconv_job *job = cw_mine; /* those around it are held already, for this is inside of their looks */
+    if (job) cw_hold(job);
+    stop = look(context);
+    if (job) cw_resume(job);
+    return stop;
 }
 #else
 /* The thread ends inside look(), as Python ends daemon threads that ask for the GIL of an interpreter that is gone. */
@@ -488,14 +502,18 @@ static void cw_abandon(void *_) {
     }
 }
 
-static void cw_ask(cconv_job *job) {
+static int cconv_ask(int (*look)(void *), void *context) {
     int stop;
     pthread_cleanup_push(cw_abandon, NULL);
-    stop = job->look(job->context);
+    stop = look(context);
     pthread_cleanup_pop(0);
-    if (stop) cw_store32(&job->stop, 1);
+    return stop;
 }
 #endif
+
+static void cw_ask(cconv_job *job) {
+    if (cconv_ask(job->look, job->context)) cw_store32(&job->stop, 1);
+}
 
 /* Items until there are none, with looks at signals between. `alone`: helpers are not called before that pays. */
 static void cw_work(cconv_job *job, int alone) {
