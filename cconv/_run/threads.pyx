@@ -255,6 +255,7 @@ cdef bint run_task(Task *task) noexcept nogil:
         cconv_run_job(&job)
         return False
     job.look = ask
-    task.signals.due = cconv_now() + LOOK_NS
-    # an item may have looked, and stopped
-    return cconv_run_job(&job) or load(&task.signals.stop)
+    # an item may have looked, and stopped; many short tasks of one call look between them
+    if cconv_run_job(&job) or load(&task.signals.stop):
+        return True
+    return cconv_now() >= task.signals.due and cconv_ask(ask, task.signals)
