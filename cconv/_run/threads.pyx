@@ -45,6 +45,14 @@ cdef extern from *:
     static int cconv_active = 0;
     #endif
     CCONV_LOCAL int cconv_here = 0, cconv_depth = 0;
+    /* by this threadpoolctl knows the module that holds the pool */
+    #if defined(_WIN32)
+    __declspec(dllexport)
+    #elif defined(__GNUC__)
+    __attribute__((visibility("default")))
+    #endif
+    extern int cconv_pool_marker;
+    int cconv_pool_marker = 1;
     static int cconv_check_signals(void) { return PyErr_CheckSignals() != 0; }
     """
     int cconv_active                # calls that are running
@@ -68,7 +76,7 @@ cdef int start_threads(int n) noexcept nogil:
 
 cdef int threads = 0                # 0: not asked for yet, see own_threads
 cdef bint given = False             # by set_num_threads or the environment; else the processors, counted anew
-cdef int ceiling = 0                # what threadpoolctl allows of them; 0: all
+cdef int ceiling = 0, lowered_from  # what threadpoolctl allows of them, 0: all; how many they were then
 cdef long long affinity_due = 0, quota_due = 0      # when they are read anew
 cdef int quota = 0
 
@@ -94,7 +102,7 @@ def set_num_threads(n):
     >>> cconv.get_num_threads()
     1
     """
-    global threads, given, ceiling
+    global threads, given
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"set_num_threads: n must be an int, got {n!r}")
     n = n.__index__()
@@ -102,7 +110,6 @@ def set_num_threads(n):
         raise ValueError(f"set_num_threads: n must be from 1 to 1024, got {n}")
     threads = n
     given = True
-    ceiling = 0
 
 
 def get_num_threads():
@@ -125,10 +132,17 @@ def get_num_threads():
     return allowed_threads()
 
 
+def pool_threads():
+    """Threads for all calls together, as threadpoolctl sees them."""
+    return min(own_threads(), ceiling) if ceiling else own_threads()
+
+
 def set_ceiling(int n):
-    """The limit of threadpoolctl's, for all threads; one that is no limit is lifted."""
-    global ceiling
-    ceiling = n if 1 <= n < own_threads() else 0
+    """threadpoolctl's limit, for all threads; it is lifted by the number that it was lowered from."""
+    global ceiling, lowered_from
+    if not ceiling:
+        lowered_from = own_threads()
+    ceiling = n if 1 <= n < lowered_from else 0
 
 
 cdef int own_threads() except 0:
