@@ -232,8 +232,7 @@ cdef int look(Watch *here) noexcept nogil:
     cdef int stop = load(&here.stop)
     if stop or PyThread_get_thread_ident() != here.owner or cconv_now() < here.due:
         return stop
-    stop = cconv_ask(ask, here)
-    return stop
+    return cconv_ask(ask, here)
 
 
 cdef int ask(void *context) noexcept nogil:
@@ -255,6 +254,10 @@ cdef void run_item(void *context, ptrdiff_t item, int slot) noexcept nogil:
     task.run(task.job, item, task.workspace + slot * task.workspace_bytes)
 
 
+cdef int look_between(void *context) noexcept nogil:
+    return ask((<Task *>context).signals)
+
+
 cdef bint run_task(Task *task) noexcept nogil:
     """Runs all items on the pool; whether a look at signals has ended that, and an exception is set."""
     cdef cconv_job job
@@ -268,7 +271,7 @@ cdef bint run_task(Task *task) noexcept nogil:
     if task.signals == NULL:
         cconv_run_job(&job)
         return False
-    job.look = ask
+    job.look = look_between
     # an item may have looked, and stopped; many short tasks of one call look between them
     if cconv_run_job(&job) or load(&task.signals.stop):
         return True
