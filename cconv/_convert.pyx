@@ -62,7 +62,7 @@ cdef ConvertTable *load_table() except NULL:
     return kernels
 
 
-cdef int run(convert_run convert, half, real, bint loading) except -1:
+cdef int convert_all(convert_run convert, half, real, bint loading) except -1:
     """Converts all of one contiguous array into the other."""
     cdef Py_buffer h, r
     PyObject_GetBuffer(half, &h, PyBUF_SIMPLE if loading else PyBUF_WRITABLE)
@@ -87,7 +87,7 @@ cdef load(a, Halves kind):
     # as integers: bfloat16 has no buffer, and a copy of halves first is cheaper than a conversion with strides
     bits = plain(a.view(U16))
     result = fresh(a.shape, F32)
-    run(convert, bits, result, True)
+    convert_all(convert, bits, result, True)
     return result
 
 
@@ -99,7 +99,7 @@ cdef store(y, dtype, out, Halves kind):
         return None
     if out is None or not (out.flags.c_contiguous and out.flags.aligned):
         out = fresh(y.shape, dtype)
-    run(convert, out.view(U16), plain(y), False)
+    convert_all(convert, out.view(U16), plain(y), False)
     return out
 
 

@@ -12,8 +12,8 @@ from libc.math cimport fabs, isinf, pow, sqrt
 from libc.stdlib cimport calloc, free, malloc
 
 from cconv._run cimport drive
-from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, most_threads, prepare, run, workspace_bytes
-from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, run_pool
+from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, conv_threads, prepare, run, workspace_bytes
+from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, drive_pool
 from cconv._run.threads cimport allowed_threads, enter_call, leave_call, start_threads, watch
 from cconv.kernels.job cimport PoolJob, Watch
 
@@ -79,7 +79,7 @@ cdef int set_shape(Strides *to, shape, bint line) except -1:
 cdef int make_conv(conv_spec *spec, Handle *handle) except -1:
     cdef ConvProgram program, packing
     cdef int a
-    found = _specs.convolution(spec[0])
+    found = _specs.conv_spec(spec[0])
     program = ConvProgram(found.plain, spec.rank, True, found.out_shape, found.weight_shape)
     packing = ConvProgram(found.packed, spec.rank, True, found.out_shape, found.weight_shape)
     set_shape(&handle.x, found.shape, found.plain.flat)
@@ -180,7 +180,7 @@ cdef int run_conv(Handle *handle, ConvCode *code, ConvCall *call, char *block, i
     for a in range(3):
         call.xs[a], call.ys[a] = handle.x.s[a], handle.y.s[a]
     call.signals = watch_here(&signals)
-    call.threads = start_threads(most_threads(code, enter_call(threads if threads > 0 else handle.threads)))
+    call.threads = start_threads(conv_threads(code, enter_call(threads if threads > 0 else handle.threads)))
     size = workspace_bytes(code, call.threads)
     if block == NULL:
         first = code.block_bytes
@@ -252,7 +252,7 @@ cdef int GIVEN = _specs.GIVEN, ADAPTIVE = _specs.ADAPTIVE, POWERS = _specs.POWER
 cdef int make_pool(pool_spec *spec, Handle *handle, int kind, double norm) except -1:
     cdef PoolProgram program
     cdef int a
-    found = _specs.pool(spec[0], kind, norm)
+    found = _specs.pool_spec(spec[0], kind, norm)
     program = PoolProgram(found.strategy, spec.rank, True, found.out_shape)
     handle.by_plane, handle.narrow, handle.planes = found.by_plane, found.narrow, found.planes
     handle.window, handle.norm = found.taps, norm
@@ -322,7 +322,7 @@ cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices
     if memory == NULL:
         leave_call()
         return STATUS_NO_MEMORY
-    status = run_pool(handle.pool, &job, on_line(memory), threads, signals)
+    status = drive_pool(handle.pool, &job, on_line(memory), threads, signals)
     leave_call()
     free(memory)
     return status_after(status)

@@ -203,7 +203,9 @@ def test_a_limit_is_of_one_python_thread():
     finally:
         cconv.set_num_threads(before)
     for wrong in (0, 1025):
-        with pytest.raises(ValueError, match=f"thread_limit: n must be from 1 to 1024, got {wrong}"):
+        with pytest.raises(
+            ValueError, match=f"thread_limit: n must be from 1 to 1024, got {wrong}"
+        ):
             cconv.thread_limit(wrong)
     for odd in (True, 1.0, "1"):
         with pytest.raises(TypeError, match="thread_limit: n must be an int"):

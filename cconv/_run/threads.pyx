@@ -132,7 +132,7 @@ def get_num_threads():
     return allowed_threads()
 
 
-def pool_threads():
+def shared_threads():
     """Threads for all calls together, as threadpoolctl sees them."""
     return min(own_threads(), ceiling) if ceiling else own_threads()
 
