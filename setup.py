@@ -114,7 +114,7 @@ class Sdist(sdist):
 def add_pool(ext):
     """The pool of threads is part of this one module. CCONV_NO_THREADS=1: calls run on their own thread alone."""
     ext.include_dirs.append("cconv/_run")
-    ext.depends.append("cconv/_run/workers.h")
+    ext.depends += ["cconv/_run/workers.h", "cconv/_run/workers_os.h"]
     if os.environ.get("CCONV_NO_THREADS") == "1":
         ext.define_macros.append(("CCONV_NO_THREADS", 1))
     elif MSVC:

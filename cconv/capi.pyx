@@ -14,7 +14,8 @@ from libc.stdlib cimport calloc, free, malloc
 from cconv._run cimport drive
 from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, conv_threads, prepare, run, workspace_bytes
 from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, drive_pool
-from cconv._run.threads cimport allowed_threads, enter_call, leave_call, start_threads, watch
+from cconv._run.threads cimport (allowed_threads, ask_instead, enter_call, leave_call, start_threads,
+                                 watch_here)
 from cconv.kernels.job cimport PoolJob, Watch
 
 cdef extern from "stamp.h":
@@ -126,41 +127,15 @@ cdef void conv_free(void *plan) noexcept nogil:
     free(handle)
 
 
-# ---------------------------------------------------------------- looks, of each thread's own
-
-cdef extern from *:
-    """
-    #if defined(_MSC_VER) && !defined(__clang__)
-    static __declspec(thread) int (*cconv_look)(void *) = 0;
-    static __declspec(thread) void *cconv_look_context = 0;
-    #else
-    static _Thread_local int (*cconv_look)(void *) = 0;
-    static _Thread_local void *cconv_look_context = 0;
-    #endif
-    """
-    look_function cconv_look
-    void *cconv_look_context
-
+# ---------------------------------------------------------------- convolutions, without it
 
 cdef void set_look(look_function look, void *context) noexcept nogil:
-    global cconv_look, cconv_look_context
-    cconv_look, cconv_look_context = look, context
-
-
-cdef Watch *watch_here(Watch *here) noexcept nogil:
-    """The looks of a run on this thread, or NULL."""
-    if cconv_look == NULL:
-        return NULL
-    watch(here)
-    here.ask, here.context = cconv_look, cconv_look_context
-    return here
+    ask_instead(look, context)
 
 
 cdef int status_after(drive.Status status) noexcept nogil:
     return STATUS_OK if status == drive.OK else STATUS_STOPPED if status == drive.INTERRUPTED else STATUS_UNEXPECTED
 
-
-# ---------------------------------------------------------------- convolutions, without it
 
 cdef char *on_line(void *memory) noexcept nogil:
     """The next cache line of memory that has one to spare."""

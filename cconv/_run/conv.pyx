@@ -13,6 +13,7 @@ from cconv._run.memory cimport (Workspace, delivered, give_workspace, new_output
 from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
 from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
+from cconv.kernels.items cimport lines
 from cconv.kernels.job cimport ConvJob, KernelTable, Watch, item_run
 
 cdef extern from "stamp.h":
@@ -22,14 +23,7 @@ stamp = CCONV_STAMP_STRING.decode()
 
 cdef enum:
     PHASES_MOST = 8                 # jobs that run as one, as in _plan/direct.py
-    LINE = 64
     MOVED = 32768                   # weights that are worth a thread, and a chunk of them: about 30 us
-
-
-cdef Py_ssize_t whole_lines(Py_ssize_t size) noexcept nogil:
-    """Bytes rounded up to whole cache lines."""
-    return (size + LINE - 1) // LINE * LINE
-
 
 # ---------------------------------------------------------------- weights
 
@@ -317,19 +311,19 @@ cdef class ConvProgram(Program):
             slot.lies = slot.packer == NULL and slot.taps == NULL
             if slot.packer != NULL and slot.taps != NULL:
                 slot.raw = raw
-                raw += whole_lines(size)
+                raw += lines(size)
             if slot.packer != NULL:
                 size = slot.packer.packed_size(&code.jobs[slot.step]) * code.itemsize
             if not slot.lies:
                 slot.at = at
-                at += whole_lines(size)
+                at += lines(size)
         code.block_bytes = code.kept_bytes = at
         code.scratch_bytes = raw
         for i in range(code.slot_count):
             slot = &code.slots[i]
             if slot.lies:
                 slot.at = code.kept_bytes
-                code.kept_bytes += whole_lines(code.G * code.O * code.C * slot.count * code.itemsize)
+                code.kept_bytes += lines(code.G * code.O * code.C * slot.count * code.itemsize)
         return 0
 
     def layout(self):

@@ -45,6 +45,8 @@ cdef extern from *:
     static int cconv_active = 0;
     #endif
     CCONV_LOCAL int cconv_here = 0, cconv_depth = 0;
+    CCONV_LOCAL int (*cconv_asked)(void *) = 0;
+    CCONV_LOCAL void *cconv_asked_of = 0;
     /* by this threadpoolctl knows the module that holds the pool */
     #if defined(_WIN32)
     __declspec(dllexport)
@@ -58,6 +60,8 @@ cdef extern from *:
     int cconv_active                # calls that are running
     int cconv_here                  # the limit of the calling thread, 0: none of its own
     int cconv_depth                 # its calls that are running
+    int (*cconv_asked)(void *) noexcept nogil       # whom it asks in runs of capi, or NULL
+    void *cconv_asked_of
     int load "cconv_load"(int *p) noexcept nogil
     void store "cconv_store"(int *p, int n) noexcept nogil
     int add "cconv_add"(int *p, int n) noexcept nogil
@@ -225,6 +229,21 @@ cdef void watch(Watch *here) noexcept nogil:
     here.look = look
     here.ask = signalled
     here.context = NULL
+
+
+cdef void ask_instead(int (*ask)(void *context) noexcept nogil, void *context) noexcept nogil:
+    """Whom this thread asks in runs of capi from now on, which know of no signals; NULL: nobody."""
+    global cconv_asked, cconv_asked_of
+    cconv_asked, cconv_asked_of = ask, context
+
+
+cdef Watch *watch_here(Watch *here) noexcept nogil:
+    """Begins the looks of a run of capi, if there are any; else NULL."""
+    if cconv_asked == NULL:
+        return NULL
+    watch(here)
+    here.ask, here.context = cconv_asked, cconv_asked_of
+    return here
 
 
 cdef int look(Watch *here) noexcept nogil:
