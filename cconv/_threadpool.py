@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ._run.threads import kind, shared_threads, set_ceiling
+from ._run.threads import kind, set_ceiling, shared_threads
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -59,7 +59,7 @@ class Waiting:
             if spec is not None:
                 tell_after(spec.loader)
                 return spec
-        sys.meta_path.append(self)  # it is not installed now
+        sys.meta_path.insert(0, self)  # it is not installed now
         return None
 
 

@@ -124,8 +124,8 @@ print("fine")
     [
         "import threadpoolctl, cconv",
         "import cconv, threadpoolctl",
-        "import cconv, sys; assert 'threadpoolctl' not in sys.modules; from sklearn import cluster; import threadpoolctl",
-        "import cconv, sys; sys.modules['threadpoolctl'] = None; del sys.modules['threadpoolctl']; import threadpoolctl",
+        "import cconv; from sklearn import cluster; import threadpoolctl",
+        "import cconv, sys; assert 'threadpoolctl' not in sys.modules; import threadpoolctl",
     ],
 )
 def test_threadpoolctl_knows_in_any_order(order):
