@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True
 """How many threads a call may use, and the signals that it looks at."""
 import os
+from time import sleep
 
 from cconv._processors import affinity, from_environment, most_threads, quota_processors
 
@@ -295,3 +296,25 @@ cdef bint run_task(Task *task) noexcept nogil:
     if cconv_run_job(&job) or load(&task.signals.stop):
         return True
     return cconv_now() >= task.signals.due and cconv_ask(ask, task.signals)
+
+
+cdef void no_item(void *_job, Py_ssize_t _item, char *_workspace) noexcept nogil:
+    pass
+
+
+def time_empty_jobs(int n, int jobs, long long pause):
+    """Microseconds that a job of empty items takes on n threads, nanoseconds of sleep before each; the median."""
+    cdef Task task
+    cdef long long start, took
+    task.name, task.dtype, task.run, task.job, task.items, task.chunk = NULL, NULL, no_item, NULL, 64, 1
+    task.threads, task.workspace, task.workspace_bytes, task.signals = n, NULL, 0, NULL
+    times = []
+    for _ in range(jobs):
+        if pause:
+            sleep(pause / 1e9)
+        with nogil:
+            start = cconv_now()
+            run_task(&task)
+            took = cconv_now() - start
+        times.append(took)
+    return sorted(times)[jobs // 2] / 1e3
