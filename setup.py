@@ -53,26 +53,22 @@ if "CCONV_BUILD_ISAS" in os.environ:  # e.g. "avx2" for a quick build; baseline 
 
 
 # CCONV_SANITIZE=1 (GCC or Clang): an out-of-bounds access or undefined behaviour ends the process with a report, see
-# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do.
+# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do. CCONV_SANITIZE=thread: data races.
 SANITIZE = []
-if os.environ.get("CCONV_SANITIZE"):
+if os.environ.get("CCONV_SANITIZE") == "thread":
+    SANITIZE = "-fsanitize=thread -fno-omit-frame-pointer -O1 -g1".split()
+elif os.environ.get("CCONV_SANITIZE"):
     SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1".split()
 
 
 class BuildExt(build_ext):
-    """Probes OpenMP by compiling and linking, then compiles in parallel."""
-
     def build_extensions(self):
-        flags = self.openmp_flags()
         # GCC would compile these tiles once more for steps of one element, and worse
         single = "-fno-version-loops-for-strides"
-        kernel_flags = [single] if not MSVC and self.builds(["-Werror", single], []) else []
+        kernel_flags = [single] if not MSVC and self.builds(["-Werror", single]) else []
         for ext in self.extensions:
             if ext.name.endswith(".weight_grad"):
                 ext.extra_compile_args += kernel_flags
-            if ext.name.startswith(("cconv.kernels.", "cconv._run.")):
-                ext.extra_compile_args += flags[0]
-                ext.extra_link_args += flags[1]
             ext.extra_compile_args += SANITIZE
             ext.extra_link_args += SANITIZE[:1]
         super().build_extensions()
@@ -82,42 +78,14 @@ class BuildExt(build_ext):
             Path(*ext.name.split(".")[:-1]).mkdir(parents=True, exist_ok=True)
         super().copy_extensions_to_source()
 
-    def openmp_flags(self):
-        if os.environ.get("CCONV_OPENMP") == "0":
-            return [], []
-        if MSVC:
-            return ["/openmp"], []
-        candidates = [(["-fopenmp"], ["-fopenmp"])]
-        if sys.platform == "darwin":
-            # Apple's compiler has no runtime of its own; Homebrew's and MacPorts' lie outside of its search path
-            omp = (["-Xpreprocessor", "-fopenmp"], ["-lomp"])
-            candidates = [omp] + [
-                (
-                    [*omp[0], f"-I{prefix}/include"],
-                    [f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib", *omp[1]],
-                )
-                for prefix in (
-                    "/opt/homebrew/opt/libomp",
-                    "/usr/local/opt/libomp",
-                    "/opt/local/lib/libomp",
-                )
-            ]
-        source = "#include <omp.h>\nint main(void){return omp_get_max_threads()<1;}\n"
-        return next((flags for flags in candidates if self.builds(*flags, source)), ([], []))
-
-    def builds(self, compile_args, link_args, source="int main(void){return 0;}\n"):
-        """Whether a program of its own can be compiled and linked like this."""
+    def builds(self, flags):
+        """Whether the compiler takes them."""
         with tempfile.TemporaryDirectory() as folder:
             file = Path(folder, "probe.c")
-            file.write_text(source)
+            file.write_text("int main(void){return 0;}\n")
             try:
-                objects = self.compiler.compile(
-                    [str(file)], output_dir=folder, extra_postargs=compile_args
-                )
-                self.compiler.link_executable(
-                    objects, str(Path(folder, "probe")), extra_postargs=link_args
-                )
-            except Exception:  # any failure of the compiler means: without it
+                self.compiler.compile([str(file)], output_dir=folder, extra_postargs=flags)
+            except Exception:  # any failure of the compiler means: without them
                 return False
         return True
 
@@ -143,6 +111,20 @@ class Sdist(sdist):
         return name
 
 
+def add_pool(ext):
+    """The pool of threads is part of this one module. CCONV_NO_THREADS=1: calls run on their own thread alone."""
+    ext.include_dirs.append("cconv/_run")
+    ext.depends += ["cconv/_run/workers.h", "cconv/_run/workers_os.h"]
+    if os.environ.get("CCONV_NO_THREADS") == "1":
+        ext.define_macros.append(("CCONV_NO_THREADS", 1))
+    elif MSVC:
+        ext.libraries.append("synchronization")
+        ext.extra_compile_args.append("/std:c11")
+    else:
+        ext.extra_compile_args.append("-pthread")
+        ext.extra_link_args.append("-pthread")
+
+
 def extensions():
     top = [Extension(f"cconv.{name}", [f"cconv/{name.replace('.', '/')}.pyx"]) for name in TOP]
     sources = [
@@ -160,8 +142,10 @@ def extensions():
     for ext in result:
         ext.include_dirs += ["cconv/kernels", "cconv/include"]
         ext.define_macros.append(("CCONV_STAMP", STAMP))
-        ext.depends += [*STAMPED, "cconv/kernels/team.h"]
+        ext.depends += STAMPED
         ext.extra_compile_args += common[:1] if MSVC else ["-O2", "-g0"]
+        if ext.name == "cconv._run.threads":
+            add_pool(ext)
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in ISAS.items():
             for dtype in KERNELS[name]:

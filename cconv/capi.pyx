@@ -12,10 +12,11 @@ from libc.math cimport fabs, isinf, pow, sqrt
 from libc.stdlib cimport calloc, free, malloc
 
 from cconv._run cimport drive
-from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, prepare, run, workspace_bytes
+from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, conv_threads, prepare, run, workspace_bytes
 from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, drive_pool
-from cconv._run.threads cimport enter_call, leave_call, allowed_threads
-from cconv.kernels.job cimport PoolJob
+from cconv._run.threads cimport (allowed_threads, ask_instead, enter_call, leave_call, start_threads,
+                                 watch_here)
+from cconv.kernels.job cimport PoolJob, Watch
 
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
@@ -52,6 +53,7 @@ cdef const char *status_text(int status) noexcept nogil:
     if status == STATUS_NO_MEMORY: return "no memory"
     if status == STATUS_NULL: return "a pointer that must not be NULL is"
     if status == STATUS_UNEXPECTED: return "an unexpected error in cconv"
+    if status == STATUS_STOPPED: return "the look callback has ended the run"
     return "unknown status"
 
 
@@ -127,6 +129,14 @@ cdef void conv_free(void *plan) noexcept nogil:
 
 # ---------------------------------------------------------------- convolutions, without it
 
+cdef void set_look(look_function look, void *context) noexcept nogil:
+    ask_instead(look, context)
+
+
+cdef int status_after(drive.Status status) noexcept nogil:
+    return STATUS_OK if status == drive.OK else STATUS_STOPPED if status == drive.INTERRUPTED else STATUS_UNEXPECTED
+
+
 cdef char *on_line(void *memory) noexcept nogil:
     """The next cache line of memory that has one to spare."""
     return <char *>memory + (64 - <size_t>memory % 64)
@@ -137,14 +147,15 @@ cdef int run_conv(Handle *handle, ConvCode *code, ConvCall *call, char *block, i
     cdef drive.Status status
     cdef size_t size, first = 0
     cdef void *memory
+    cdef Watch signals
     cdef int a
     if handle.empty:
         return STATUS_OK
     call.xn, call.xc, call.yn, call.yc = handle.x.n, handle.x.c, handle.y.n, handle.y.c
     for a in range(3):
         call.xs[a], call.ys[a] = handle.x.s[a], handle.y.s[a]
-    call.signals = NULL
-    call.threads = enter_call(threads if threads > 0 else handle.threads)
+    call.signals = watch_here(&signals)
+    call.threads = start_threads(conv_threads(code, enter_call(threads if threads > 0 else handle.threads)))
     size = workspace_bytes(code, call.threads)
     if block == NULL:
         first = code.block_bytes
@@ -155,12 +166,12 @@ cdef int run_conv(Handle *handle, ConvCode *code, ConvCall *call, char *block, i
         return STATUS_NO_MEMORY
     call.block = on_line(memory) if block == NULL else block
     call.workspace = on_line(memory) + first
-    if block == NULL:
-        prepare(code, call.w, False, call.block, call.workspace, call.threads)
-    status = run(code, call)
+    status = prepare(code, call, False) if block == NULL else drive.OK
+    if status == drive.OK:
+        status = run(code, call)
     leave_call()
     free(memory)
-    return STATUS_OK if status == drive.OK else STATUS_UNEXPECTED
+    return status_after(status)
 
 
 cdef int conv_run(void *plan, const void *x, const void *weight, const void *bias, void *y, int threads) noexcept nogil:
@@ -175,6 +186,7 @@ cdef int conv_run(void *plan, const void *x, const void *weight, const void *bia
 cdef int conv_pack(void *plan, const void *weight, void **packed) noexcept nogil:
     cdef Handle *handle = <Handle *>plan
     cdef ConvCode *code
+    cdef ConvCall call
     cdef void *scratch
     if handle == NULL or weight == NULL or packed == NULL:
         return STATUS_NULL
@@ -186,7 +198,9 @@ cdef int conv_pack(void *plan, const void *weight, void **packed) noexcept nogil
         free(scratch)
         packed[0] = NULL
         return STATUS_NO_MEMORY
-    prepare(code, weight, True, on_line(packed[0]), on_line(scratch), 1)
+    call.w, call.block, call.workspace = <void *>weight, on_line(packed[0]), on_line(scratch)
+    call.threads, call.signals = 1, NULL
+    prepare(code, &call, True)
     free(scratch)
     return STATUS_OK
 
@@ -263,7 +277,8 @@ cdef int lp_pool_init(pool_spec *spec, double norm_type, void **plan) noexcept n
     return init_pool(spec, POWERS, norm_type, plan)
 
 
-cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices, int threads) noexcept nogil:
+cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices, int threads,
+                      Watch *signals) noexcept nogil:
     cdef PoolJob job = handle.pool.job
     cdef drive.Status status
     cdef void *memory
@@ -276,29 +291,31 @@ cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices
     job.xn, job.xc, job.yn, job.yc = handle.x.n, handle.x.c, handle.y.n, handle.y.c
     for a in range(3):
         job.xs[a], job.ys[a] = handle.x.s[a], handle.y.s[a]
-    job.threads = pool_threads(handle.pool, enter_call(threads if threads > 0 else handle.threads))
-    memory = malloc(job.threads * job.workspace_bytes + 64)
+    threads = enter_call(threads if threads > 0 else handle.threads)
+    threads = start_threads(pool_threads(handle.pool, threads))
+    memory = malloc(threads * job.workspace_bytes + 64)
     if memory == NULL:
         leave_call()
         return STATUS_NO_MEMORY
-    job.workspace = on_line(memory)
-    status = drive_pool(handle.pool, &job, NULL)
+    status = drive_pool(handle.pool, &job, on_line(memory), threads, signals)
     leave_call()
     free(memory)
-    return STATUS_OK if status == drive.OK else STATUS_UNEXPECTED
+    return status_after(status)
 
 
 cdef int pool_run(void *plan, const void *x, void *y, long long *indices, int threads) noexcept nogil:
     cdef Handle *handle = <Handle *>plan
+    cdef Watch here
+    cdef Watch *signals = watch_here(&here)
     if handle == NULL or x == NULL or y == NULL:
         return STATUS_NULL
     if not handle.by_plane:
-        return run_one_pool(handle, x, y, indices, threads)
+        return run_one_pool(handle, x, y, indices, threads, signals)
     if handle.narrow:
-        return run_planes[float, double](handle, <const float *>x, <float *>y, NULL, threads)
+        return run_planes[float, double](handle, <const float *>x, <float *>y, NULL, threads, signals)
     if handle.itemsize == 4:
-        return run_planes[float, float](handle, <const float *>x, <float *>y, NULL, threads)
-    return run_planes[double, double](handle, <const double *>x, <double *>y, NULL, threads)
+        return run_planes[float, float](handle, <const float *>x, <float *>y, NULL, threads, signals)
+    return run_planes[double, double](handle, <const double *>x, <double *>y, NULL, threads, signals)
 
 
 ctypedef fused outer:
@@ -333,7 +350,8 @@ cdef inside rooted(inside value, double norm, inside window) noexcept nogil:
     return value if norm == 1 else <inside>pow(value, 1 / norm)
 
 
-cdef int run_planes(Handle *handle, const outer *x, outer *y, inside *_type, int threads) noexcept nogil:
+cdef int run_planes(Handle *handle, const outer *x, outer *y, inside *_type, int threads,
+                    Watch *signals) noexcept nogil:
     """Plane by plane: powers into a copy of the plane, their pool, the root of that."""
     cdef Py_ssize_t n, i, inputs = handle.x.c, outputs = handle.y.c
     cdef inside window = <inside>handle.window
@@ -345,7 +363,7 @@ cdef int run_planes(Handle *handle, const outer *x, outer *y, inside *_type, int
     for n in range(handle.planes):
         for i in range(inputs):
             copy[i] = powered(<inside>x[n * inputs + i], handle.norm)
-        status = run_one_pool(handle, copy, result, NULL, threads)
+        status = run_one_pool(handle, copy, result, NULL, threads, signals)
         if status:
             break
         for i in range(outputs):
@@ -380,6 +398,7 @@ cdef extern from "cconv.h":
         void (*pool_free)(void *) noexcept nogil
         int (*adaptive_pool_init)(cconv_pool_spec *, void **) noexcept nogil
         int (*lp_pool_init)(cconv_pool_spec *, double, void **) noexcept nogil
+        void (*set_look)(int (*)(void *) noexcept nogil, void *) noexcept nogil
 
 
 ctypedef int (*init_conv_pointer)(cconv_conv_spec *, void **) noexcept nogil
@@ -412,4 +431,5 @@ api.pool_run = pool_run
 api.pool_free = pool_free
 api.adaptive_pool_init = <init_pool_pointer>adaptive_pool_init
 api.lp_pool_init = <init_lp_pointer>lp_pool_init
+api.set_look = set_look
 table = PyCapsule_New(&api, "cconv.capi.table", NULL)

@@ -13,7 +13,7 @@ FLOORS = [
     {"_demo", "_train"},
     {"plot", "interop"},
     {"__init__"},
-    {"_limits"},
+    {"_limits", "_threadpool"},
     {"layers", "grad"},
     {"functional"},
     {"_explain", "capi"},

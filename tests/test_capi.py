@@ -180,7 +180,7 @@ def test_in_prange_and_in_python_threads(example, threads):
 
 
 def test_in_a_forked_child(example):
-    """Where OpenMP was used before: libgomp would hang there."""
+    """The pool of threads begins anew there."""
     import os
 
     if not hasattr(os, "fork"):
