@@ -148,8 +148,8 @@ cdef class Operation:
     cdef int kinds[24]
 
     def __init__(self, name, opened):
-        """`opened` gives the signature, and what makes a call's runner of its arguments: that checks everything, but never
-        looks at values. It is asked at the first call."""
+        """`opened` is asked at the first call: it gives the signature, and what makes a call's runner of its arguments,
+        which checks everything, but never looks at values."""
         self.name = name
         self.opened = opened
 
