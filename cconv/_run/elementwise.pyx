@@ -1,0 +1,321 @@
+# cython: language_level=3, cdivision=True
+"""Copies, conversions and sums of whole arrays, element by element, on the threads and without the GIL.
+
+Small arrays are NumPy's: it begins sooner. So are what the rows do not know: other byte orders, complex numbers that
+change their size, elements that do not lie at multiples of theirs.
+"""
+import numpy as np
+
+from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
+from cpython.ref cimport PyObject
+from libc.string cimport memset
+
+from cconv._run.drive cimport INTERRUPTED, Status, Task, drive, useful
+from cconv._run.memory cimport Workspace, array_bytes, give_workspace, new_output, take_workspace
+from cconv._run.operand cimport Operand, hold, overlap, release
+from cconv._run.runner cimport raise_set
+from cconv._run.threads cimport enter_call, leave_call, thread_limit
+from cconv.kernels.items cimport Team, run_items
+from cconv.kernels.job cimport KernelTable, Watch
+
+cdef extern from "stamp.h":
+    const char *CCONV_STAMP_STRING
+
+stamp = CCONV_STAMP_STRING.decode()
+cdef object errstate = np.errstate, copyto = np.copyto
+
+cdef enum:
+    RANK = 10                       # axes of a walk
+    LEAST = 1 << 13                 # elements from which on it pays to look for a row
+    NUMBERS = 24                    # of NumPy's own dtypes
+
+# ---------------------------------------------------------------- items on the threads
+
+cdef KernelTable sweeps
+memset(&sweeps, 0, sizeof(sweeps))
+sweeps.run = run_some
+sweeps.grain = 5e4
+sweeps.stint = 2e7
+sweeps.least = 1
+
+
+cdef void run_some(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    cdef Sweep *sweep = <Sweep *>job
+    cdef Team team
+    team.threads, team.workspace, team.workspace_bytes, team.chunk = (
+        sweep.threads, sweep.workspace, sweep.workspace_bytes, 1)
+    run_items(sweep.one, sweep.job, &team, first, last)
+
+
+cdef int run_sweep(Sweep *sweep) except -1:
+    """Runs all items; few of them on the calling thread alone."""
+    cdef KernelTable table = sweeps
+    cdef Workspace space = None
+    cdef Watch signals
+    cdef Status status
+    cdef Task task
+    if sweep.items <= 1 and sweep.workspace_bytes == 0 and sweep.signals == NULL:
+        if sweep.items:
+            with nogil:
+                sweep.one(sweep.job, 0, NULL)
+        return 0
+    sweep.threads = enter_call(thread_limit())
+    try:
+        table.name = sweep.name
+        signals.stop = 0
+        sweep.threads = useful(&table, sweep.items, sweep.work, sweep.threads)
+        if sweep.workspace_bytes:
+            space = take_workspace(sweep.threads * sweep.workspace_bytes)
+            sweep.workspace = space.data
+        task.table, task.job, task.threads, task.items = &table, sweep, &sweep.threads, sweep.items
+        task.work, task.workspace_bytes, task.dtype = sweep.work, sweep.workspace_bytes, <PyObject *>None
+        task.signals = sweep.signals if sweep.signals != NULL else &signals
+        with nogil:
+            status = drive(&task)
+        if space is not None:
+            give_workspace(space)
+    finally:
+        leave_call()
+    if status == INTERRUPTED:
+        raise_set()
+    return 0
+
+
+cdef Py_ssize_t items_of(Py_ssize_t count) noexcept nogil:
+    """Items of so many elements."""
+    return (count + EACH - 1) // EACH
+
+
+# ---------------------------------------------------------------- a walk through two arrays
+
+cdef struct Walk:
+    # both arrays in the order of their axes, of which those that can be are one
+    int rank
+    Py_ssize_t shape[RANK]
+    Py_ssize_t to_step[RANK]        # in bytes
+    Py_ssize_t step[RANK]
+    char *to
+    char *from_
+    Py_ssize_t count
+    cconv_row row
+    double with_
+
+
+cdef void plan_walk(Walk *walk, const Py_buffer *to, const Py_buffer *x) noexcept:
+    """Axes of one element are left out, and those that lie one behind the other merged; the last one is no short one."""
+    cdef int i, r = -1, longest = 0
+    walk.to, walk.from_, walk.count = <char *>to.buf, <char *>x.buf, 1
+    for i in range(to.ndim):
+        walk.count *= to.shape[i]
+        if to.shape[i] == 1:
+            continue
+        if (r >= 0 and walk.to_step[r] == to.strides[i] * to.shape[i]
+                and walk.step[r] == x.strides[i] * x.shape[i]):
+            walk.shape[r] *= to.shape[i]
+        else:
+            r += 1
+            walk.shape[r] = to.shape[i]
+        walk.to_step[r], walk.step[r] = to.strides[i], x.strides[i]
+    if r < 0:
+        r = 0
+        walk.shape[0], walk.to_step[0], walk.step[0] = 1, to.itemsize, x.itemsize
+    walk.rank = r + 1
+    if walk.shape[r] < 16:
+        for i in range(r):
+            if walk.shape[i] > walk.shape[longest]:
+                longest = i
+        if walk.shape[longest] > 2 * walk.shape[r]:
+            walk.shape[longest], walk.shape[r] = walk.shape[r], walk.shape[longest]
+            walk.to_step[longest], walk.to_step[r] = walk.to_step[r], walk.to_step[longest]
+            walk.step[longest], walk.step[r] = walk.step[r], walk.step[longest]
+
+
+cdef void walk_item(void *job, Py_ssize_t item, char *workspace) noexcept nogil:
+    """The next EACH elements in the order of the axes, row by row."""
+    cdef Walk *walk = <Walk *>job
+    cdef Py_ssize_t at[RANK]
+    cdef Py_ssize_t rest = item * EACH, left = min(<Py_ssize_t>EACH, walk.count - rest), n
+    cdef char *to = walk.to
+    cdef char *from_ = walk.from_
+    cdef int i, last = walk.rank - 1
+    for i in range(last, -1, -1):
+        at[i] = rest % walk.shape[i]
+        rest //= walk.shape[i]
+        to += at[i] * walk.to_step[i]
+        from_ += at[i] * walk.step[i]
+    while True:
+        n = min(left, walk.shape[last] - at[last])
+        walk.row(to, walk.to_step[last], from_, walk.step[last], n, walk.with_)
+        left -= n
+        if left == 0:
+            return
+        # to the beginning of the next row
+        to -= at[last] * walk.to_step[last]
+        from_ -= at[last] * walk.step[last]
+        at[last] = 0
+        i = last - 1
+        while True:
+            at[i] += 1
+            to += walk.to_step[i]
+            from_ += walk.step[i]
+            if at[i] < walk.shape[i]:
+                break
+            to -= at[i] * walk.to_step[i]
+            from_ -= at[i] * walk.step[i]
+            at[i] = 0
+            i -= 1
+
+
+cdef bint whole(Operand *o, Py_ssize_t size) noexcept:
+    """Whether all elements lie at multiples of their size (of their parts', of complex numbers)."""
+    cdef int i
+    size = min(<Py_ssize_t>8, size)
+    if <size_t>o.view.buf % <size_t>size:
+        return False
+    for i in range(o.view.ndim):
+        if o.view.shape[i] > 1 and o.view.strides[i] % size:
+            return False
+    return True
+
+
+cdef bint walk_through(cconv_row row, to, x, double with_, const char *name) except -1:
+    """Does a row's work to all elements of two arrays of one shape; False, and nothing done, where NumPy has to."""
+    cdef Operand all[2]
+    cdef Walk walk
+    cdef Sweep sweep
+    memset(all, 0, sizeof(all))
+    hold(&all[0], to, PyBUF_STRIDES | PyBUF_WRITABLE)
+    try:
+        hold(&all[1], x, PyBUF_STRIDES)
+        if all[0].view.ndim > RANK or not (
+            whole(&all[0], all[0].view.itemsize) and whole(&all[1], all[1].view.itemsize)
+        ):
+            return False
+        plan_walk(&walk, &all[0].view, &all[1].view)
+        walk.row, walk.with_ = row, with_
+        memset(&sweep, 0, sizeof(sweep))
+        sweep.name, sweep.one, sweep.job = name, walk_item, &walk
+        sweep.items, sweep.work = items_of(walk.count), <double>walk.count
+        run_sweep(&sweep)
+    finally:
+        release(&all[0])
+        release(&all[1])
+    return True
+
+
+cdef bint apart(to, x) except -1:
+    """Whether the spans of two arrays do not meet."""
+    cdef Operand all[2]
+    memset(all, 0, sizeof(all))
+    hold(&all[0], to, PyBUF_STRIDES)
+    try:
+        hold(&all[1], x, PyBUF_STRIDES)
+        return not overlap(&all[0], &all[1])
+    finally:
+        release(&all[0])
+        release(&all[1])
+
+
+# ---------------------------------------------------------------- conversions
+
+cdef int kinds[NUMBERS]             # of NumPy's dtypes by their number: a row and column of cconv_casts, or -1
+
+
+cdef int fill_kinds() except -1:
+    cdef int i
+    order = ["i1", "u1", "i2", "u2", "i4", "u4", "i8", "u8", "f4", "f8"]
+    for i in range(NUMBERS):
+        kinds[i] = -1
+    for code in "?bBhHiIlLqQfd":
+        dtype = np.dtype(code)
+        name = "u1" if code == "?" else f"{dtype.kind}{dtype.itemsize}"
+        kinds[<int>dtype.num] = order.index(name)
+    return 0
+
+
+fill_kinds()
+cdef int BOOL = np.dtype(bool).num
+
+
+cdef int kind_of(dtype) except -2:
+    cdef int number = dtype.num
+    return kinds[number] if number < NUMBERS and dtype.isnative else -1
+
+
+cdef cconv_row row_of(from_, to) except? NULL:
+    """What converts a dtype to another one, or copies it; NULL: NumPy does."""
+    cdef int number = to.num
+    if from_ is to or from_ == to:
+        return copy_of(to.itemsize) if number < NUMBERS and to.kind in "biufc" else NULL
+    return NULL if number == BOOL else cast_of(kind_of(from_), kind_of(to))
+
+
+cpdef object move(to, x):
+    """to[...] = x for arrays of one shape, converted as NumPy does it; too large values become infinite silently."""
+    cdef cconv_row row
+    if x.size >= LEAST and x.shape == to.shape:
+        row = row_of(x.dtype, to.dtype)
+        if row != NULL and apart(to, x) and walk_through(row, to, x, 0, "move"):
+            return to
+    with errstate(over="ignore", under="ignore", invalid="ignore"):
+        copyto(to, x, casting="unsafe")
+    return to
+
+
+def cast(x, dtype):
+    """A contiguous copy of an array in a dtype."""
+    if x.size < LEAST:
+        return x.astype(dtype, order="C")
+    return move(new_output(x.shape, dtype, array_bytes(x.shape, dtype)), x)
+
+
+# ---------------------------------------------------------------- sums and powers
+
+def add(to, x):
+    """to += x for native arrays of one shape and dtype, which do not overlap."""
+    cdef cconv_row row = add_of(ord(to.dtype.kind), to.dtype.itemsize)
+    if x.size < LEAST or not walk_through(row, to, x, 0, "add"):
+        with errstate(all="ignore"):  # of infinities, as in a kernel
+            to += x
+    return to
+
+
+cdef enum Power:
+    ABSOLUTE
+    SQUARED
+    SCALED
+    ROOT
+    POSITIVE
+
+
+cdef object powered(x, Power which, to, double with_):
+    if to is None:
+        to = new_output(x.shape, x.dtype, array_bytes(x.shape, x.dtype))
+    if not walk_through(power_of(which, x.dtype.itemsize), to, x, with_, "powers"):
+        powered(np.require(x, None, "CA"), which, to, with_)
+    return to
+
+
+def absolute(x, to=None):
+    """|x| of float32 and float64, in a new array or in `to`."""
+    return powered(x, ABSOLUTE, to, 0)
+
+
+def squared(x):
+    """x * x."""
+    return powered(x, SQUARED, None, 0)
+
+
+def scaled(x, double factor, to=None):
+    """x * factor."""
+    return powered(x, SCALED, to, factor)
+
+
+def root(x, double factor, to=None):
+    """The square root of x * factor."""
+    return powered(x, ROOT, to, factor)
+
+
+def not_negative(x, to=None):
+    """The larger of x and 0; a NaN stays one."""
+    return powered(x, POSITIVE, to, 0)
