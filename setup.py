@@ -7,7 +7,6 @@ import re
 import shutil
 import sys
 import tarfile
-import tempfile
 import zlib
 from pathlib import Path
 
@@ -61,14 +60,8 @@ if os.environ.get("CCONV_SANITIZE"):
 
 
 class BuildExt(build_ext):
-    """Probes OpenMP by compiling and linking, then compiles in parallel."""
-
     def build_extensions(self):
-        flags = self.openmp_flags()
         for ext in self.extensions:
-            if ext.name.startswith(("cconv.kernels.", "cconv._run.")):
-                ext.extra_compile_args += flags[0]
-                ext.extra_link_args += flags[1]
             ext.extra_compile_args += SANITIZE
             ext.extra_link_args += SANITIZE[:1]
         super().build_extensions()
@@ -77,44 +70,6 @@ class BuildExt(build_ext):
         for ext in self.extensions:  # the variants' folders are not in the source tree
             Path(*ext.name.split(".")[:-1]).mkdir(parents=True, exist_ok=True)
         super().copy_extensions_to_source()
-
-    def openmp_flags(self):
-        if os.environ.get("CCONV_OPENMP") == "0":
-            return [], []
-        if MSVC:
-            return ["/openmp"], []
-        candidates = [(["-fopenmp"], ["-fopenmp"])]
-        if sys.platform == "darwin":
-            # Apple's compiler has no runtime of its own; Homebrew's and MacPorts' lie outside of its search path
-            omp = (["-Xpreprocessor", "-fopenmp"], ["-lomp"])
-            candidates = [omp] + [
-                (
-                    [*omp[0], f"-I{prefix}/include"],
-                    [f"-L{prefix}/lib", f"-Wl,-rpath,{prefix}/lib", *omp[1]],
-                )
-                for prefix in (
-                    "/opt/homebrew/opt/libomp",
-                    "/usr/local/opt/libomp",
-                    "/opt/local/lib/libomp",
-                )
-            ]
-        for compile_args, link_args in candidates:
-            with tempfile.TemporaryDirectory() as folder:
-                source = Path(folder, "probe.c")
-                source.write_text(
-                    "#include <omp.h>\nint main(void){return omp_get_max_threads()<1;}\n"
-                )
-                try:
-                    objects = self.compiler.compile(
-                        [str(source)], output_dir=folder, extra_postargs=compile_args
-                    )
-                    self.compiler.link_executable(
-                        objects, str(Path(folder, "probe")), extra_postargs=link_args
-                    )
-                except Exception:  # any failure of the compiler means: build without threads
-                    continue
-                return compile_args, link_args
-        return [], []
 
 
 class Sdist(sdist):
@@ -138,6 +93,20 @@ class Sdist(sdist):
         return name
 
 
+def add_pool(ext):
+    """The pool of threads is part of this one module. CCONV_NO_THREADS=1: calls run on their own thread alone."""
+    ext.include_dirs.append("cconv/_run")
+    ext.depends.append("cconv/_run/workers.h")
+    if os.environ.get("CCONV_NO_THREADS") == "1":
+        ext.define_macros.append(("CCONV_NO_THREADS", 1))
+    elif MSVC:
+        ext.libraries.append("synchronization")
+        ext.extra_compile_args.append("/std:c11")
+    else:
+        ext.extra_compile_args.append("-pthread")
+        ext.extra_link_args.append("-pthread")
+
+
 def extensions():
     top = []
     for name in TOP:
@@ -155,9 +124,11 @@ def extensions():
     for ext in result:
         ext.include_dirs += ["cconv/kernels", "cconv/include", "cconv/_run"]
         ext.define_macros.append(("CCONV_STAMP", STAMP))
-        ext.depends += [*STAMPED, "cconv/kernels/team.h", "cconv/_run/elementwise.h"]
+        ext.depends += [*STAMPED, "cconv/_run/elementwise.h"]
         plain = common[:1] if MSVC else ["-O2", "-g0"]
         ext.extra_compile_args += common if ext.name.removeprefix("cconv.") in VECTORS else plain
+        if ext.name == "cconv._run.threads":
+            add_pool(ext)
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in ISAS.items():
             for dtype in KERNELS[name]:

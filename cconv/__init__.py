@@ -19,7 +19,7 @@ The map of the house, from the door down; each room imports only from those belo
   ``_convert`` - what dtypes are computed in, and halves from and to float32
 - ``_plan`` - the choice: which kernel, which blocks; integers in, a strategy out
 - ``_version``, ``_interpreter`` - what is checked at import: modules of one build, the main interpreter;
-  ``_processors`` - how many threads to begin with
+  ``_processors`` - how many threads to begin with; ``_threadpool`` - threadpoolctl is told of them
 - ``_problem`` - the sizes of one operation, always with three spatial axes; the output-size formulas
 - ``kernels`` - the loops, one source for every element type and instruction set
 """
@@ -31,7 +31,7 @@ from ._version import __version__, check_stamp
 
 check_stamp(_cpu)  # before anything is built upon the compiled modules
 
-from . import functional, grad, layers  # noqa: E402
+from . import _threadpool, functional, grad, layers  # noqa: E402, F401
 from ._explain import Explanation  # noqa: E402
 from ._isa import show_config  # noqa: E402
 from ._limits import thread_limit  # noqa: E402

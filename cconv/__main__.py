@@ -151,7 +151,7 @@ def info() -> str:
         "isa_built": "built",
         "vector_width": "vector width",
         "compiler": "compiler",
-        "openmp": "OpenMP",
+        "threading": "threading",
         "threads": "threads",
         "numpy": "NumPy",
         "python": "Python",

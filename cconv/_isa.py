@@ -101,7 +101,8 @@ def show_config() -> dict[str, Any]:
     Returns
     -------
     dict
-        version, isa (in use), isa_available, isa_built, compiler, openmp, threads, vector_width (bits), numpy, python,
+        version, isa (in use), isa_available, isa_built, compiler, threading ("pthreads", "win32" or
+        "none"), threads, vector_width (bits), numpy, python,
         platform.
 
     Examples
@@ -114,7 +115,7 @@ def show_config() -> dict[str, Any]:
 
     import numpy as np
 
-    from ._run import get_num_threads, openmp
+    from ._run import get_num_threads, kind
     from ._version import __version__
 
     able = able_isas()
@@ -124,7 +125,7 @@ def show_config() -> dict[str, Any]:
         "isa_available": [name for name in built() if name in able],
         "isa_built": built(),
         "compiler": _cpu.compiler,
-        "openmp": openmp,
+        "threading": kind,
         "threads": get_num_threads(),
         "vector_width": 32 * machine("float32").lanes,
         "numpy": np.__version__,

@@ -46,14 +46,19 @@ def quota(group: Path) -> list[float]:
         return []
 
 
-def processors(root: str = "/") -> int:
-    """Processors that this process may use: its affinity, and its cgroup's quota, rounded up."""
+def affinity() -> int:
+    """Processors that this process may run on."""
+    try:
+        return len(os.sched_getaffinity(0))
+    except AttributeError:
+        return os.cpu_count() or 1
+
+
+def quota_processors(root: str = "/") -> int:
+    """Processors that its cgroup's quota amounts to, rounded up; 1024 where there is none."""
     from pathlib import Path  # at the first call, not when cconv is imported
 
-    try:
-        count = len(os.sched_getaffinity(0))
-    except AttributeError:
-        count = os.cpu_count() or 1
+    count = 1024
     try:
         for most in quotas(Path(root)):
             count = min(count, max(1, -int(-most // 1)))
@@ -62,13 +67,23 @@ def processors(root: str = "/") -> int:
     return count
 
 
+def processors(root: str = "/") -> int:
+    """Processors that this process may use: its affinity, and its cgroup's quota."""
+    return min(affinity(), quota_processors(root))
+
+
 def number(name: str) -> int:
     """A positive number from the environment; OMP_NUM_THREADS may be a list, one a level of nesting. 0: none."""
     value = os.environ.get(name, "").split(",")[0].strip()
     return int(value) if value.isdigit() and value.isascii() else 0
 
 
-def default_threads() -> int:
-    """CCONV_NUM_THREADS, else OMP_NUM_THREADS, else the processors; never above OMP_THREAD_LIMIT."""
-    count = number("CCONV_NUM_THREADS") or number("OMP_NUM_THREADS") or processors()
+def from_environment() -> int:
+    """CCONV_NUM_THREADS, else OMP_NUM_THREADS; 0: neither."""
+    count = number("CCONV_NUM_THREADS") or number("OMP_NUM_THREADS")
+    return most_threads(count) if count else 0
+
+
+def most_threads(count: int) -> int:
+    """Of so many threads those that may be: never above OMP_THREAD_LIMIT."""
     return max(1, min(count, number("OMP_THREAD_LIMIT") or count, 1024))

@@ -12,7 +12,7 @@
 # `threads` is how many a call may use, 0 for cconv.get_num_threads() at the time of the init; in a prange, 1.
 # ABI rule: functions may be added to this file; structs, numbers and signatures never change within a version that
 # abi_version() returns. C and C++ have the same in include/cconv.h (cconv.get_include()).
-# Nothing here looks for Ctrl-C, which needs the GIL: split a call of many seconds by its batch, and look between.
+# Nothing here looks for Ctrl-C, which needs the GIL, unless the thread has set a callback that does: see set_look.
 
 cdef enum:
     ABI_VERSION = 1
@@ -29,6 +29,7 @@ cdef enum:
     STATUS_NO_MEMORY = 2
     STATUS_NULL = 3
     STATUS_UNEXPECTED = 4
+    STATUS_STOPPED = 5              # by a look callback; the output is unfinished
 
 cdef struct conv_spec:
     int dtype
@@ -81,3 +82,9 @@ cdef void pool_free(void *plan) noexcept nogil
 # neither 1, 2 nor inf the powers are C's: within the accuracy of pow of the Python functions, which use NumPy's.
 cdef int adaptive_pool_init(pool_spec *spec, void **plan) noexcept nogil
 cdef int lp_pool_init(pool_spec *spec, double norm_type, void **plan) noexcept nogil
+
+# What runs from the calling thread ask about every 0.1 s, on that thread and without the GIL: not 0 ends the run with
+# STATUS_STOPPED. It may take the GIL (PyErr_CheckSignals) and make calls of its own. NULL, as in the beginning: nothing.
+ctypedef int (*look_function)(void *context) noexcept nogil
+
+cdef void set_look(look_function look, void *context) noexcept nogil

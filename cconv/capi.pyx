@@ -12,10 +12,10 @@ from libc.math cimport fabs, isinf, pow, sqrt
 from libc.stdlib cimport calloc, free, malloc
 
 from cconv._run cimport drive
-from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, prepare, run, workspace_bytes
+from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, most_threads, prepare, run, workspace_bytes
 from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, run_pool
-from cconv._run.threads cimport enter_call, leave_call, thread_limit
-from cconv.kernels.job cimport PoolJob
+from cconv._run.threads cimport allowed_threads, enter_call, leave_call, start_threads, watch
+from cconv.kernels.job cimport PoolJob, Watch
 
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
@@ -52,6 +52,7 @@ cdef const char *status_text(int status) noexcept nogil:
     if status == STATUS_NO_MEMORY: return "no memory"
     if status == STATUS_NULL: return "a pointer that must not be NULL is"
     if status == STATUS_UNEXPECTED: return "an unexpected error in cconv"
+    if status == STATUS_STOPPED: return "the look callback has ended the run"
     return "unknown status"
 
 
@@ -85,7 +86,7 @@ cdef int make_conv(conv_spec *spec, Handle *handle) except -1:
     set_shape(&handle.y, found.out_shape, found.plain.flat)
     for a in range(spec.rank):
         spec.output[a] = found.out_shape[2 + a]
-    handle.threads = thread_limit()
+    handle.threads = allowed_threads()
     handle.empty = program.empty
     handle.plain, handle.packed = &program.code, &packing.code
     handle.program, handle.packing = <PyObject *>program, <PyObject *>packing
@@ -125,6 +126,40 @@ cdef void conv_free(void *plan) noexcept nogil:
     free(handle)
 
 
+# ---------------------------------------------------------------- looks, of each thread's own
+
+cdef extern from *:
+    """
+    #if defined(_MSC_VER) && !defined(__clang__)
+    static __declspec(thread) int (*cconv_look)(void *) = 0;
+    static __declspec(thread) void *cconv_look_context = 0;
+    #else
+    static _Thread_local int (*cconv_look)(void *) = 0;
+    static _Thread_local void *cconv_look_context = 0;
+    #endif
+    """
+    look_function cconv_look
+    void *cconv_look_context
+
+
+cdef void set_look(look_function look, void *context) noexcept nogil:
+    global cconv_look, cconv_look_context
+    cconv_look, cconv_look_context = look, context
+
+
+cdef Watch *watch_here(Watch *here) noexcept nogil:
+    """The looks of a run on this thread, or NULL."""
+    if cconv_look == NULL:
+        return NULL
+    watch(here)
+    here.ask, here.context = cconv_look, cconv_look_context
+    return here
+
+
+cdef int status_after(drive.Status status) noexcept nogil:
+    return STATUS_OK if status == drive.OK else STATUS_STOPPED if status == drive.INTERRUPTED else STATUS_UNEXPECTED
+
+
 # ---------------------------------------------------------------- convolutions, without it
 
 cdef char *on_line(void *memory) noexcept nogil:
@@ -137,14 +172,15 @@ cdef int run_conv(Handle *handle, ConvCode *code, ConvCall *call, char *block, i
     cdef drive.Status status
     cdef size_t size, first = 0
     cdef void *memory
+    cdef Watch signals
     cdef int a
     if handle.empty:
         return STATUS_OK
     call.xn, call.xc, call.yn, call.yc = handle.x.n, handle.x.c, handle.y.n, handle.y.c
     for a in range(3):
         call.xs[a], call.ys[a] = handle.x.s[a], handle.y.s[a]
-    call.signals = NULL
-    call.threads = enter_call(threads if threads > 0 else handle.threads)
+    call.signals = watch_here(&signals)
+    call.threads = start_threads(most_threads(code, enter_call(threads if threads > 0 else handle.threads)))
     size = workspace_bytes(code, call.threads)
     if block == NULL:
         first = code.block_bytes
@@ -155,12 +191,12 @@ cdef int run_conv(Handle *handle, ConvCode *code, ConvCall *call, char *block, i
         return STATUS_NO_MEMORY
     call.block = on_line(memory) if block == NULL else block
     call.workspace = on_line(memory) + first
-    if block == NULL:
-        prepare(code, call.w, False, call.block, call.workspace, call.threads)
-    status = run(code, call)
+    status = prepare(code, call, False) if block == NULL else drive.OK
+    if status == drive.OK:
+        status = run(code, call)
     leave_call()
     free(memory)
-    return STATUS_OK if status == drive.OK else STATUS_UNEXPECTED
+    return status_after(status)
 
 
 cdef int conv_run(void *plan, const void *x, const void *weight, const void *bias, void *y, int threads) noexcept nogil:
@@ -175,6 +211,7 @@ cdef int conv_run(void *plan, const void *x, const void *weight, const void *bia
 cdef int conv_pack(void *plan, const void *weight, void **packed) noexcept nogil:
     cdef Handle *handle = <Handle *>plan
     cdef ConvCode *code
+    cdef ConvCall call
     cdef void *scratch
     if handle == NULL or weight == NULL or packed == NULL:
         return STATUS_NULL
@@ -186,7 +223,9 @@ cdef int conv_pack(void *plan, const void *weight, void **packed) noexcept nogil
         free(scratch)
         packed[0] = NULL
         return STATUS_NO_MEMORY
-    prepare(code, weight, True, on_line(packed[0]), on_line(scratch), 1)
+    call.w, call.block, call.workspace = <void *>weight, on_line(packed[0]), on_line(scratch)
+    call.threads, call.signals = 1, NULL
+    prepare(code, &call, True)
     free(scratch)
     return STATUS_OK
 
@@ -221,7 +260,7 @@ cdef int make_pool(pool_spec *spec, Handle *handle, int kind, double norm) excep
     set_shape(&handle.y, found.out_shape, False)
     for a in range(spec.rank):
         spec.output[a] = found.out_shape[2 + a]
-    handle.threads = thread_limit()
+    handle.threads = allowed_threads()
     handle.empty = program.empty
     handle.itemsize = program.form.itemsize
     handle.pool = &program.code
@@ -263,7 +302,8 @@ cdef int lp_pool_init(pool_spec *spec, double norm_type, void **plan) noexcept n
     return init_pool(spec, POWERS, norm_type, plan)
 
 
-cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices, int threads) noexcept nogil:
+cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices, int threads,
+                      Watch *signals) noexcept nogil:
     cdef PoolJob job = handle.pool.job
     cdef drive.Status status
     cdef void *memory
@@ -276,29 +316,31 @@ cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices
     job.xn, job.xc, job.yn, job.yc = handle.x.n, handle.x.c, handle.y.n, handle.y.c
     for a in range(3):
         job.xs[a], job.ys[a] = handle.x.s[a], handle.y.s[a]
-    job.threads = pool_threads(handle.pool, enter_call(threads if threads > 0 else handle.threads))
-    memory = malloc(job.threads * job.workspace_bytes + 64)
+    threads = enter_call(threads if threads > 0 else handle.threads)
+    threads = start_threads(pool_threads(handle.pool, threads))
+    memory = malloc(threads * job.workspace_bytes + 64)
     if memory == NULL:
         leave_call()
         return STATUS_NO_MEMORY
-    job.workspace = on_line(memory)
-    status = run_pool(handle.pool, &job, NULL)
+    status = run_pool(handle.pool, &job, on_line(memory), threads, signals)
     leave_call()
     free(memory)
-    return STATUS_OK if status == drive.OK else STATUS_UNEXPECTED
+    return status_after(status)
 
 
 cdef int pool_run(void *plan, const void *x, void *y, long long *indices, int threads) noexcept nogil:
     cdef Handle *handle = <Handle *>plan
+    cdef Watch here
+    cdef Watch *signals = watch_here(&here)
     if handle == NULL or x == NULL or y == NULL:
         return STATUS_NULL
     if not handle.by_plane:
-        return run_one_pool(handle, x, y, indices, threads)
+        return run_one_pool(handle, x, y, indices, threads, signals)
     if handle.narrow:
-        return run_planes[float, double](handle, <const float *>x, <float *>y, NULL, threads)
+        return run_planes[float, double](handle, <const float *>x, <float *>y, NULL, threads, signals)
     if handle.itemsize == 4:
-        return run_planes[float, float](handle, <const float *>x, <float *>y, NULL, threads)
-    return run_planes[double, double](handle, <const double *>x, <double *>y, NULL, threads)
+        return run_planes[float, float](handle, <const float *>x, <float *>y, NULL, threads, signals)
+    return run_planes[double, double](handle, <const double *>x, <double *>y, NULL, threads, signals)
 
 
 ctypedef fused outer:
@@ -333,7 +375,8 @@ cdef inside rooted(inside value, double norm, inside window) noexcept nogil:
     return value if norm == 1 else <inside>pow(value, 1 / norm)
 
 
-cdef int run_planes(Handle *handle, const outer *x, outer *y, inside *_type, int threads) noexcept nogil:
+cdef int run_planes(Handle *handle, const outer *x, outer *y, inside *_type, int threads,
+                    Watch *signals) noexcept nogil:
     """Plane by plane: powers into a copy of the plane, their pool, the root of that."""
     cdef Py_ssize_t n, i, inputs = handle.x.c, outputs = handle.y.c
     cdef inside window = <inside>handle.window
@@ -345,7 +388,7 @@ cdef int run_planes(Handle *handle, const outer *x, outer *y, inside *_type, int
     for n in range(handle.planes):
         for i in range(inputs):
             copy[i] = powered(<inside>x[n * inputs + i], handle.norm)
-        status = run_one_pool(handle, copy, result, NULL, threads)
+        status = run_one_pool(handle, copy, result, NULL, threads, signals)
         if status:
             break
         for i in range(outputs):
@@ -380,6 +423,7 @@ cdef extern from "cconv.h":
         void (*pool_free)(void *) noexcept nogil
         int (*adaptive_pool_init)(cconv_pool_spec *, void **) noexcept nogil
         int (*lp_pool_init)(cconv_pool_spec *, double, void **) noexcept nogil
+        void (*set_look)(int (*)(void *) noexcept nogil, void *) noexcept nogil
 
 
 ctypedef int (*init_conv_pointer)(cconv_conv_spec *, void **) noexcept nogil
@@ -412,4 +456,5 @@ api.pool_run = pool_run
 api.pool_free = pool_free
 api.adaptive_pool_init = <init_pool_pointer>adaptive_pool_init
 api.lp_pool_init = <init_lp_pointer>lp_pool_init
+api.set_look = set_look
 table = PyCapsule_New(&api, "cconv.capi.table", NULL)

@@ -6,8 +6,9 @@ conv pool gradients
            programs: a strategy filled into C structs, and run; conv and pool also without the GIL, for capi
 elementwise moves planes sums
            moves of data, conversions and sums that surround the kernels, on the same threads
-operand    the buffers of a call's arrays, held and released; drive: the one loop over a kernel's items, in stints
-memory     workspaces and the blocks of outputs; threads: how many a call may use, and signals
+operand    the buffers of a call's arrays, held and released; drive: how many threads share a kernel's items
+memory     workspaces and the blocks of outputs
+threads    the pool of threads (workers.h), how many a call may use, and signals
 """
 
 from .. import _cpu
@@ -16,11 +17,11 @@ from . import (
     conv, elementwise, entry, gradients, memory, moves, planes, pool, runner, sums, threads,
 )  # fmt: skip
 from .memory import drop_kept, fresh
-from .threads import get_num_threads, limit_here, openmp, set_num_threads
+from .threads import get_num_threads, kind, limit_here, set_num_threads
 
 for module in (
     threads, memory, runner, conv, pool, gradients, entry, elementwise, moves, planes, sums,
 ):  # fmt: skip
     check_stamp(module, _cpu.stamp)
 
-__all__ = ["drop_kept", "fresh", "get_num_threads", "limit_here", "openmp", "set_num_threads"]
+__all__ = ["drop_kept", "fresh", "get_num_threads", "kind", "limit_here", "set_num_threads"]

@@ -57,7 +57,8 @@ cdef struct ConvCall:
     Watch *signals                  # NULL: they are not looked at
 
 
-cdef void prepare(ConvCode *code, const void *w, bint keep, char *block, char *scratch, int threads) noexcept nogil
+cdef Status prepare(ConvCode *code, ConvCall *call, bint keep) noexcept nogil
+cdef int most_threads(ConvCode *code, int allowed) noexcept nogil
 cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil
 cdef Status run(ConvCode *code, ConvCall *call) noexcept nogil
 

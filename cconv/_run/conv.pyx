@@ -7,13 +7,13 @@ from cpython.ref cimport PyObject
 from libc.stdint cimport uint32_t, uint64_t
 from libc.string cimport memcpy, memset
 
-from cconv._run.drive cimport INTERRUPTED, OK, Share, Status, Task, drive, multiply_adds, share
+from cconv._run.drive cimport INTERRUPTED, OK, Share, Status, drive, multiply_adds, share, useful
 from cconv._run.memory cimport (Workspace, delivered, give_workspace, new_output, new_workspace,
                                 take_workspace)
 from cconv._run.operand cimport Operand, release, take_dense, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
-from cconv._run.threads cimport enter_call, leave_call, team, thread_limit
-from cconv.kernels.job cimport ConvJob, KernelTable, Watch
+from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
+from cconv.kernels.job cimport ConvJob, KernelTable, Watch, item_run
 
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
@@ -23,6 +23,7 @@ stamp = CCONV_STAMP_STRING.decode()
 cdef enum:
     PHASES_MOST = 8                 # jobs that run as one, as in _plan/direct.py
     LINE = 64
+    MOVED = 32768                   # weights that are worth a thread, and a chunk of them: about 30 us
 
 
 cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil:
@@ -37,46 +38,73 @@ ctypedef fused element:
     uint64_t
 
 
-cdef void gather(const element *w, ConvCode *code, char *block, char *scratch) noexcept nogil:
-    """to[g, o, c, t] = w[g, c, o, taps[t]], 16 channels at a time: they are read once for all slots with taps."""
-    cdef Py_ssize_t g, o, _c, c0, c1, t
+cdef struct Gather:
+    ConvCode *code
+    const void *w
+    char *block
+    char *scratch
+
+
+cdef void gather(const element *w, const Gather *here, Py_ssize_t g, Py_ssize_t c0) noexcept nogil:
+    """to[g, o, c, t] = w[g, c, o, taps[t]] of 16 channels: they are read once for all slots with taps."""
+    cdef const ConvCode *code = here.code
+    cdef Py_ssize_t o, _c, c1 = min(c0 + 16, code.C), t
     cdef const element *from_
     cdef element *to
     cdef Slot *slot
     cdef int i
-    for g in range(code.G):
-        for c0 in range(0, code.C, 16):
-            c1 = min(c0 + 16, code.C)
-            for o in range(code.O):
-                for i in range(code.slot_count):
-                    slot = &code.slots[i]
-                    if slot.taps == NULL:
-                        continue
-                    to = <element *>(scratch + slot.raw if slot.raw >= 0 else block + slot.at)
-                    to += ((g * code.O + o) * code.C + c0) * slot.count
-                    from_ = w + ((g * code.C + c0) * code.O + o) * code.K
-                    for _c in range(c0, c1):
-                        for t in range(slot.count):
-                            to[t] = from_[slot.taps[t]]
-                        to += slot.count
-                        from_ += code.O * code.K
+    for o in range(code.O):
+        for i in range(code.slot_count):
+            slot = &code.slots[i]
+            if slot.taps == NULL:
+                continue
+            to = <element *>(here.scratch + slot.raw if slot.raw >= 0 else here.block + slot.at)
+            to += ((g * code.O + o) * code.C + c0) * slot.count
+            from_ = w + ((g * code.C + c0) * code.O + o) * code.K
+            for _c in range(c0, c1):
+                for t in range(slot.count):
+                    to[t] = from_[slot.taps[t]]
+                to += slot.count
+                from_ += code.O * code.K
 
 
-cdef void prepare(ConvCode *code, const void *w, bint keep, char *block, char *scratch, int threads) noexcept nogil:
-    """The weights as the steps read them, in `block`, to `keep` also those that could be read where they lie.
+cdef void gather_item(void *job, Py_ssize_t item, char *_workspace) noexcept nogil:
+    """Item = (group, 16 channels)."""
+    cdef const Gather *here = <const Gather *>job
+    cdef Py_ssize_t blocks = (here.code.C + 15) // 16
+    if here.code.itemsize == 4:
+        gather(<const uint32_t *>here.w, here, item // blocks, item % blocks * 16)
+    else:
+        gather(<const uint64_t *>here.w, here, item // blocks, item % blocks * 16)
 
-    `scratch` is free again afterwards."""
+
+cdef Task moving(item_run run, void *job, Py_ssize_t items, double elements, ConvCall *call) noexcept nogil:
+    """A task that moves so many elements, without a workspace; the tracer is not told."""
+    cdef Task task
+    task.name, task.dtype = NULL, NULL
+    task.run, task.job, task.items = run, job, items
+    task.chunk = <Py_ssize_t>(MOVED * items / elements)
+    task.threads = useful(MOVED, items, elements, call.threads)
+    task.workspace, task.workspace_bytes, task.signals = NULL, 0, call.signals
+    return task
+
+
+cdef Status prepare(ConvCode *code, ConvCall *call, bint keep) noexcept nogil:
+    """The weights as the steps read them, in the block, to `keep` also those that could be read where they lie.
+
+    The workspace holds what is gathered to be packed."""
     cdef Py_ssize_t size
-    cdef const void *from_
+    cdef Gather taken
     cdef ConvJob job
     cdef Slot *slot
+    cdef Task task
     cdef int i
-    if not code.gathers:
-        pass
-    elif code.itemsize == 4:
-        gather(<const uint32_t *>w, code, block, scratch)
-    else:
-        gather(<const uint64_t *>w, code, block, scratch)
+    if code.gathers:
+        taken.code, taken.w, taken.block, taken.scratch = code, call.w, call.block, call.workspace
+        task = moving(gather_item, &taken, code.G * ((code.C + 15) // 16), <double>code.G * code.C * code.O * code.K,
+                      call)
+        if drive(&task) != OK:
+            return INTERRUPTED
     for i in range(code.slot_count):
         slot = &code.slots[i]
         size = code.G * code.O * code.C * slot.count
@@ -84,12 +112,14 @@ cdef void prepare(ConvCode *code, const void *w, bint keep, char *block, char *s
             continue
         if slot.packer != NULL:
             job = code.jobs[slot.step]
-            from_ = w if slot.taps == NULL else scratch + slot.raw
-            job.w = <void *>from_
-            job.threads = 1 if size <= 1 << 16 else team(threads)
-            slot.packer.pack(&job, block + slot.at)
+            job.w = call.w if slot.taps == NULL else call.workspace + slot.raw
+            task = moving(slot.packer.pack_item, &job, slot.packer.pack_items(&job), size, call)
+            task.workspace = call.block + slot.at
+            if drive(&task) != OK:
+                return INTERRUPTED
         elif slot.lies and keep:
-            memcpy(block + slot.at, w, size * code.itemsize)
+            memcpy(call.block + slot.at, call.w, size * code.itemsize)
+    return OK
 
 
 # ---------------------------------------------------------------- steps
@@ -103,6 +133,18 @@ cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil:
         if computes(&code.jobs[i]):
             shared = share(code.steps[i].table, &code.jobs[i], code.work, threads)
             most = max(most, <size_t>(shared.threads * code.jobs[i].workspace_bytes))
+        i += max(1, code.jobs[i].t.phases)
+    return most
+
+
+cdef int most_threads(ConvCode *code, int allowed) noexcept nogil:
+    """Threads that run() uses of them."""
+    cdef Share shared
+    cdef int most = 1, i = 0
+    while i < code.count and most < allowed:
+        if computes(&code.jobs[i]):
+            shared = share(code.steps[i].table, &code.jobs[i], code.work, allowed)
+            most = max(most, shared.threads)
         i += max(1, code.jobs[i].t.phases)
     return most
 
@@ -125,7 +167,6 @@ cdef void point(ConvCode *code, int i, ConvCall *call, ConvJob *job) noexcept no
         job.ys[a] = call.ys[a] * step.step[a]
         job.x = <char *>job.x + step.x_first[a] * call.xs[a] * itemsize
         job.xs[a] = call.xs[a] * step.x_step[a]
-    job.workspace = call.workspace
 
 
 cdef Status run_step(ConvCode *code, int i, int n, ConvCall *call) noexcept nogil:
@@ -138,17 +179,11 @@ cdef Status run_step(ConvCode *code, int i, int n, ConvCall *call) noexcept nogi
     for j in range(n):
         jobs[j] = code.jobs[i + j]
         point(code, i + j, call, &jobs[j])
-        jobs[j].threads = shared.threads
         jobs[j].o_splits = shared.splits
-    task.table = table
-    task.job = jobs
-    task.threads = &jobs[0].threads
-    task.items = shared.items
-    # with the slab's copy, which is most of the work where dilations are huge
-    task.work = multiply_adds(jobs)
-    task.work += <double>shared.items * jobs[0].p.C * (jobs[0].t.channel // max(1, jobs[0].t.samples))
-    task.workspace_bytes = jobs[0].workspace_bytes
-    task.dtype = code.dtype
+    task.name, task.dtype = table.name, code.dtype
+    task.run, task.job, task.items, task.chunk = table.run_item, jobs, shared.items, table.chunk
+    task.threads = shared.threads
+    task.workspace, task.workspace_bytes = call.workspace, jobs[0].workspace_bytes
     task.signals = call.signals
     return drive(&task)
 
@@ -306,18 +341,26 @@ cdef class ConvProgram(Program):
         cdef ConvCode *code = &self.code
         cdef Workspace block = new_workspace(code.kept_bytes)
         cdef Workspace scratch = take_workspace(code.scratch_bytes)
+        cdef Status status
+        cdef Watch signals
+        cdef ConvCall call
         cdef Operand w
-        cdef int allowed = thread_limit()
         memset(&w, 0, sizeof(w))
-        allowed = enter_call(allowed)
+        watch(&signals)
+        call.block, call.workspace, call.signals = block.data, scratch.data, &signals
+        call.threads = allowed_threads()
+        call.threads = enter_call(call.threads)
         try:
             take_dense(&w, weight, code.itemsize)
+            call.w = w.view.buf
             with nogil:
-                prepare(code, w.view.buf, True, block.data, scratch.data, allowed)
+                status = prepare(code, &call, True)
         finally:
             leave_call()
             release(&w)
         give_workspace(scratch)
+        if status == INTERRUPTED:
+            raise_set()
         return block
 
     cdef object go(self, tuple arrays, out):
@@ -333,7 +376,7 @@ cdef class ConvProgram(Program):
         if self.empty:
             return new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
         memset(all, 0, sizeof(all))
-        allowed = thread_limit()
+        allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
             take_input(&all[0], x, &self.form)
@@ -355,9 +398,12 @@ cdef class ConvProgram(Program):
         cdef ConvCall call
         cdef Status status
         cdef Watch signals
-        cdef size_t block = 0, size = workspace_bytes(code, allowed)
+        cdef size_t block = 0, size
         cdef bint raw = prepared is None
         cdef int a
+        # before the workspace: a thread that cannot be started should cost none
+        call.threads = allowed if allowed == 1 else start_threads(most_threads(code, allowed))
+        size = workspace_bytes(code, call.threads)
         call.x, call.w, call.y = all[0].view.buf, all[1].view.buf, all[3].view.buf
         call.bias = all[2].view.buf if all[2].held else NULL
         call.xn, call.xc, call.yn, call.yc = all[0].n, all[0].c, all[3].n, all[3].c
@@ -370,13 +416,12 @@ cdef class ConvProgram(Program):
         space = take_workspace(block + size)
         call.block = space.data if raw else prepared.data
         call.workspace = space.data + block
-        call.threads = allowed
         call.signals = &signals
-        signals.stop = 0
+        watch(&signals)
         with nogil:
-            if raw:
-                prepare(code, call.w, False, call.block, call.workspace, allowed)
-            status = run(code, &call)
+            status = prepare(code, &call, False) if raw else OK
+            if status == OK:
+                status = run(code, &call)
         give_workspace(space)
         if status == INTERRUPTED:
             raise_set()
@@ -387,7 +432,7 @@ cdef class ConvProgram(Program):
         cdef ConvCode *code = &self.code
         cdef ConvJob *job = &code.jobs[0]
         cdef Share shared
-        cdef int i = 0, threads = 1, limit = thread_limit()
+        cdef int i = 0, threads = 1, limit = allowed_threads()
         step = self.strategy.steps[0]
         box = job.t.box
         if step.kernel is Kernel.WINOGRAD:

@@ -2,7 +2,7 @@
 
 from libc.stdint cimport int64_t
 
-from cconv.kernels.job cimport Watch
+from cconv.kernels.job cimport Watch, item_run
 
 cdef extern from "elementwise.h" nogil:
     ctypedef void (*cconv_row)(char *to, Py_ssize_t to_step, const char *from_, Py_ssize_t step, Py_ssize_t n,
@@ -16,24 +16,18 @@ cdef extern from "elementwise.h" nogil:
     cconv_place gather_of(Py_ssize_t size) noexcept
     bint in_plane "cconv_in_plane"(const int64_t *at, Py_ssize_t n, Py_ssize_t plane) noexcept
 
-ctypedef void (*item_function)(void *job, Py_ssize_t item, char *workspace) noexcept nogil
-
 
 cdef struct Sweep:
     # items of one function, each of which may run on any thread
-    const char *name
-    item_function one
+    item_run one
     void *job
     Py_ssize_t items
     double work                     # of all items, in elements
     Py_ssize_t workspace_bytes      # of one thread
-    Watch *signals                  # for items that look at signals themselves, or NULL
-    int threads
-    char *workspace
 
 cdef enum:
     EACH = 1 << 15                  # elements of one item: some 20 us
 
-cdef int run_sweep(Sweep *sweep) except -1
+cdef int run_sweep(const Sweep *sweep, Watch *signals=*) except -1
 cdef Py_ssize_t items_of(Py_ssize_t count) noexcept nogil
 cpdef object move(to, x)

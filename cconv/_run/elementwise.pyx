@@ -7,16 +7,14 @@ change their size, elements that do not lie at multiples of theirs.
 import numpy as np
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
-from cpython.ref cimport PyObject
 from libc.string cimport memset
 
-from cconv._run.drive cimport INTERRUPTED, Status, Task, drive, useful
+from cconv._run.drive cimport INTERRUPTED, Status, drive, useful
 from cconv._run.memory cimport Workspace, array_bytes, give_workspace, new_output, take_workspace
 from cconv._run.operand cimport Operand, hold, overlap, release
 from cconv._run.runner cimport raise_set
-from cconv._run.threads cimport enter_call, leave_call, thread_limit
-from cconv.kernels.items cimport Team, run_items
-from cconv.kernels.job cimport KernelTable, Watch
+from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
+from cconv.kernels.job cimport Watch
 
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
@@ -28,48 +26,33 @@ cdef enum:
     RANK = 10                       # axes of a walk
     LEAST = 1 << 13                 # elements from which on it pays to look for a row
     NUMBERS = 24                    # of NumPy's own dtypes
+    GRAIN = 50000                   # elements that are worth a thread
 
 # ---------------------------------------------------------------- items on the threads
 
-cdef KernelTable sweeps
-memset(&sweeps, 0, sizeof(sweeps))
-sweeps.run = run_some
-sweeps.grain = 5e4
-sweeps.stint = 2e7
-sweeps.least = 1
-
-
-cdef void run_some(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef Sweep *sweep = <Sweep *>job
-    cdef Team team
-    team.threads, team.workspace, team.workspace_bytes, team.chunk = (
-        sweep.threads, sweep.workspace, sweep.workspace_bytes, 1)
-    run_items(sweep.one, sweep.job, &team, first, last)
-
-
-cdef int run_sweep(Sweep *sweep) except -1:
-    """Runs all items; few of them on the calling thread alone."""
-    cdef KernelTable table = sweeps
+cdef int run_sweep(const Sweep *sweep, Watch *signals=NULL) except -1:
+    """Runs all items; a single one without further ado. `signals` are for items that look at them by themselves."""
     cdef Workspace space = None
-    cdef Watch signals
+    cdef Watch own
     cdef Status status
     cdef Task task
-    if sweep.items <= 1 and sweep.workspace_bytes == 0 and sweep.signals == NULL:
+    if sweep.items <= 1 and sweep.workspace_bytes == 0 and signals == NULL:
         if sweep.items:
             with nogil:
                 sweep.one(sweep.job, 0, NULL)
         return 0
-    sweep.threads = enter_call(thread_limit())
+    task.threads = enter_call(allowed_threads())
     try:
-        table.name = sweep.name
-        signals.stop = 0
-        sweep.threads = useful(&table, sweep.items, sweep.work, sweep.threads)
+        if signals == NULL:
+            signals = &own
+        watch(signals)
+        task.threads = start_threads(useful(GRAIN, sweep.items, sweep.work, task.threads))
+        task.workspace, task.workspace_bytes = NULL, sweep.workspace_bytes
         if sweep.workspace_bytes:
-            space = take_workspace(sweep.threads * sweep.workspace_bytes)
-            sweep.workspace = space.data
-        task.table, task.job, task.threads, task.items = &table, sweep, &sweep.threads, sweep.items
-        task.work, task.workspace_bytes, task.dtype = sweep.work, sweep.workspace_bytes, <PyObject *>None
-        task.signals = sweep.signals if sweep.signals != NULL else &signals
+            space = take_workspace(task.threads * sweep.workspace_bytes)
+            task.workspace = space.data
+        task.name, task.dtype, task.run, task.job = "sweep", NULL, sweep.one, sweep.job
+        task.items, task.chunk, task.signals = sweep.items, 1, signals
         with nogil:
             status = drive(&task)
         if space is not None:
@@ -178,7 +161,7 @@ cdef bint whole(Operand *o, Py_ssize_t size) noexcept:
     return True
 
 
-cdef bint walk_through(cconv_row row, to, x, double with_, const char *name) except -1:
+cdef bint walk_through(cconv_row row, to, x, double with_) except -1:
     """Does a row's work to all elements of two arrays of one shape; False, and nothing done, where NumPy has to."""
     cdef Operand all[2]
     cdef Walk walk
@@ -194,7 +177,7 @@ cdef bint walk_through(cconv_row row, to, x, double with_, const char *name) exc
         plan_walk(&walk, &all[0].view, &all[1].view)
         walk.row, walk.with_ = row, with_
         memset(&sweep, 0, sizeof(sweep))
-        sweep.name, sweep.one, sweep.job = name, walk_item, &walk
+        sweep.one, sweep.job = walk_item, &walk
         sweep.items, sweep.work = items_of(walk.count), <double>walk.count
         run_sweep(&sweep)
     finally:
@@ -255,7 +238,7 @@ cpdef object move(to, x):
     cdef cconv_row row
     if x.size >= LEAST and x.shape == to.shape:
         row = row_of(x.dtype, to.dtype)
-        if row != NULL and apart(to, x) and walk_through(row, to, x, 0, "move"):
+        if row != NULL and apart(to, x) and walk_through(row, to, x, 0):
             return to
     with errstate(over="ignore", under="ignore", invalid="ignore"):
         copyto(to, x, casting="unsafe")
@@ -274,7 +257,7 @@ def cast(x, dtype):
 def add(to, x):
     """to += x for native arrays of one shape and dtype, which do not overlap."""
     cdef cconv_row row = add_of(ord(to.dtype.kind), to.dtype.itemsize)
-    if x.size < LEAST or not walk_through(row, to, x, 0, "add"):
+    if x.size < LEAST or not walk_through(row, to, x, 0):
         with errstate(all="ignore"):  # of infinities, as in a kernel
             to += x
     return to
@@ -291,7 +274,7 @@ cdef enum Power:
 cdef object powered(x, Power which, to, double with_):
     if to is None:
         to = new_output(x.shape, x.dtype, array_bytes(x.shape, x.dtype))
-    if not walk_through(power_of(which, x.dtype.itemsize), to, x, with_, "powers"):
+    if not walk_through(power_of(which, x.dtype.itemsize), to, x, with_):
         powered(np.require(x, None, "CA"), which, to, with_)
     return to
 

@@ -4,12 +4,12 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport PyObject
 from libc.string cimport memset
 
-from cconv._run.drive cimport INTERRUPTED, Status, Task, drive, useful
+from cconv._run.drive cimport INTERRUPTED, OK, Status, drive, useful
 from cconv._run.memory cimport Workspace, delivered, give_workspace, new_output, take_workspace
 from cconv._run.operand cimport Operand, release, take_dense, take_input
 from cconv._run.pool cimport list_windows
 from cconv._run.runner cimport Program, fields, raise_set, table_of
-from cconv._run.threads cimport enter_call, leave_call, thread_limit, watch
+from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
 from cconv.kernels.job cimport KernelTable, PoolGradJob, PoolJob, Watch, WeightGradJob
 
 cdef extern from "stamp.h":
@@ -32,7 +32,7 @@ cdef class Gradient(Program):
 
     cdef dict said(self, void *job, Py_ssize_t workspace_bytes):
         """The report, of a job that needs so much a thread."""
-        cdef int threads = useful(self.table, self.table.items(job), self.work, thread_limit())
+        cdef int threads = useful(self.table.grain, self.table.items(job), self.work, allowed_threads())
         return {
             "kernel": self.table.name.decode(),
             "workspace": workspace_bytes * threads,
@@ -48,7 +48,7 @@ cdef class Gradient(Program):
                 y[...] = 0
             return y
         memset(all, 0, sizeof(all))
-        allowed = thread_limit()
+        allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
             self.take(all, arrays)
@@ -60,11 +60,13 @@ cdef class Gradient(Program):
                 release(&all[i])
         return delivered(y, out)
 
-    cdef Task task(self, void *job, int *threads, Py_ssize_t items, Py_ssize_t workspace_bytes, Watch *signals):
+    cdef Task task(self, void *job, int threads, char *workspace, Py_ssize_t workspace_bytes, Watch *signals):
         cdef Task task
-        task.table, task.job, task.threads, task.items = self.table, job, threads, items
-        task.work, task.workspace_bytes, task.signals = self.work, workspace_bytes, signals
-        task.dtype = <PyObject *>self.strategy.machine.dtype
+        task.name, task.dtype = self.table.name, <PyObject *>self.strategy.machine.dtype
+        task.run, task.job, task.items, task.chunk = self.table.run_item, job, self.table.items(job), self.table.chunk
+        task.threads = threads
+        task.workspace, task.workspace_bytes = workspace, workspace_bytes
+        task.signals = signals
         return task
 
 
@@ -112,18 +114,20 @@ cdef class WeightGradProgram(Gradient):
         job.conv.xn, job.conv.xc, job.conv.yn, job.conv.yc = x.n, x.c, y.n, y.c
         for a in range(3):
             job.conv.xs[a], job.conv.ys[a] = x.s[a], y.s[a]
-        job.conv.threads = useful(self.table, items, self.work, allowed)
-        size = job.conv.threads * job.conv.workspace_bytes
+        allowed = start_threads(useful(self.table.grain, items, self.work, allowed))
+        size = allowed * job.conv.workspace_bytes
         space = take_workspace(size + (job.t.chunks * self.out_bytes if job.t.chunks > 1 else 0))
-        job.conv.workspace = space.data
         job.partial = space.data + size if job.t.chunks > 1 else job.conv.w
         job.watch = &signals
         watch(&signals)
-        task = self.task(&job, &job.conv.threads, items, job.conv.workspace_bytes, &signals)
+        task = self.task(&job, allowed, space.data, job.conv.workspace_bytes, &signals)
         with nogil:
             status = drive(&task)
-            if status != INTERRUPTED and job.t.chunks > 1:
-                self.table.reduce(&job)
+            if status == OK and job.t.chunks > 1:
+                task.dtype = NULL  # the tracer knows of it
+                task.run, task.items, task.chunk = self.table.reduce_item, self.table.reduce_items(&job), 1
+                task.workspace_bytes = 0
+                status = drive(&task)
         give_workspace(space)
         if status == INTERRUPTED:
             raise_set()
@@ -188,12 +192,11 @@ cdef class PoolGradProgram(Gradient):
         pool.xn, pool.xc, pool.yn, pool.yc = all[0].n, all[0].c, all[1].n, all[1].c
         for a in range(3):
             pool.xs[a], pool.ys[a] = all[0].s[a], all[1].s[a]
-        pool.threads = useful(self.table, items, self.work, allowed)
-        space = take_workspace(pool.threads * pool.workspace_bytes)
-        pool.workspace = space.data
+        allowed = start_threads(useful(self.table.grain, items, self.work, allowed))
+        space = take_workspace(allowed * pool.workspace_bytes)
         job.watch = &signals
         watch(&signals)
-        task = self.task(&job, &pool.threads, items, pool.workspace_bytes, &signals)
+        task = self.task(&job, allowed, space.data, pool.workspace_bytes, &signals)
         with nogil:
             status = drive(&task)
         give_workspace(space)

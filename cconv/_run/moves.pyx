@@ -209,10 +209,8 @@ cdef class BlockRunner(Runner):
         memset(&sweep, 0, sizeof(sweep))
         hold(&y, buffered(result), PyBUF_STRIDES | PyBUF_WRITABLE)
         job.y, job.count = <char *>y.view.buf, result.size
-        sweep.name, sweep.job, sweep.items = "unfold", job, items_of(job.count)
-        sweep.one = unfold_item
-        if isinstance(self, FoldRunner):
-            sweep.name, sweep.one = "fold", fold_item
+        sweep.one = fold_item if isinstance(self, FoldRunner) else unfold_item
+        sweep.job, sweep.items = job, items_of(job.count)
         sweep.work, sweep.workspace_bytes = work, workspace_bytes
         try:
             run_sweep(&sweep)

@@ -13,7 +13,6 @@ from cconv._run.elementwise cimport (EACH, Sweep, cconv_place, gather_of, in_pla
 from cconv._run.memory cimport array_bytes, new_output
 from cconv._run.operand cimport Operand, hold, release, take_dense
 from cconv._run.runner cimport Runner
-from cconv._run.threads cimport watch
 from cconv.kernels.job cimport Watch
 
 cdef extern from "stamp.h":
@@ -108,7 +107,7 @@ cdef class PlaneRunner(Runner):
         """Raises where an index points out of its plane."""
         cdef Sweep sweep
         memset(&sweep, 0, sizeof(sweep))
-        sweep.name, sweep.one, sweep.job = "check", check_item, job
+        sweep.one, sweep.job = check_item, job
         sweep.items, sweep.work = items_of(job.count), <double>job.count
         run_sweep(&sweep)
         if job.outside:
@@ -146,11 +145,10 @@ cdef class ScatterRunner(PlaneRunner):
         job.y, job.place, job.watch = <char *>all[2].view.buf, scatter_of(job.itemsize), &signals
         job.count //= max(1, job.small)
         job.each = max(<Py_ssize_t>1, EACH // max(job.plane, job.small))
-        watch(&signals)
         memset(&sweep, 0, sizeof(sweep))
-        sweep.name, sweep.one, sweep.job, sweep.signals = "scatter", scatter_item, job, &signals
+        sweep.one, sweep.job = scatter_item, job
         sweep.items, sweep.work = (job.count + job.each - 1) // job.each, <double>job.count * (job.small + job.plane)
-        return run_sweep(&sweep)
+        return run_sweep(&sweep, &signals)
 
 
 cdef class GatherRunner(PlaneRunner):
@@ -177,6 +175,6 @@ cdef class GatherRunner(PlaneRunner):
         hold(&all[2], result.view(U16) if result.dtype.kind == "V" else result, PyBUF_STRIDES | PyBUF_WRITABLE)
         job.y, job.place = <char *>all[2].view.buf, gather_of(job.itemsize)
         memset(&sweep, 0, sizeof(sweep))
-        sweep.name, sweep.one, sweep.job = "gather", gather_item, job
+        sweep.one, sweep.job = gather_item, job
         sweep.items, sweep.work = items_of(job.count), <double>job.count
         return run_sweep(&sweep)

@@ -11,12 +11,12 @@ cdef struct PoolCode:
     PoolJob job
     KernelTable *table
     Py_ssize_t *windows             # the memory of the job's lists
-    double work, steps              # elements read, and about as many steps of a vector's lane
+    double work                     # elements read, those of indexed maxima once a tap
     PyObject *dtype                 # its name, borrowed
 
 cdef Py_ssize_t *list_windows(PoolJob *job) except NULL
 cdef int pool_threads(PoolCode *code, int allowed) noexcept nogil
-cdef Status run_pool(PoolCode *code, PoolJob *job, Watch *signals) noexcept nogil
+cdef Status run_pool(PoolCode *code, PoolJob *job, char *workspace, int threads, Watch *signals) noexcept nogil
 
 
 cdef class PoolProgram(Program):

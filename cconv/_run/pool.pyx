@@ -6,12 +6,12 @@ from cpython.mem cimport PyMem_Free, PyMem_Malloc
 from cpython.ref cimport PyObject
 from libc.string cimport memset
 
-from cconv._run.drive cimport INTERRUPTED, Status, Task, drive, useful
+from cconv._run.drive cimport INTERRUPTED, Status, drive, useful
 from cconv._run.memory cimport (Workspace, array_bytes, delivered, give_workspace, new_output,
                                 take_workspace)
 from cconv._run.operand cimport Operand, hold, release, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
-from cconv._run.threads cimport enter_call, leave_call, thread_limit
+from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
 from cconv.kernels.job cimport PoolJob, Watch
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
@@ -59,42 +59,17 @@ cdef Py_ssize_t *list_windows(PoolJob *job) except NULL:
     return memory
 
 
-cdef int bits(Py_ssize_t n) noexcept:
-    cdef int count = 0
-    while n >> count:
-        count += 1
-    return count
-
-
-cdef void estimate(PoolCode *code) noexcept:
-    """Elements read, and steps: large windows are doubled; rows that are reduced again take a step of all taps each."""
-    cdef PoolJob *job = &code.job
-    cdef Py_ssize_t taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2], each = 0
-    cdef int a
-    code.work = <double>job.p.N * job.p.C * job.p.size[0] * job.p.size[1] * job.p.size[2]
-    if job.indexed:
-        code.work *= taps
-        code.steps = 8 * code.work
-        return
-    for a in range(3):
-        each += bits(job.p.kernel[a]) if job.t.doubled[a] else job.p.kernel[a]
-    code.steps = 2 * code.work * max(1, each if job.t.kept else taps)
-
-
 cdef int pool_threads(PoolCode *code, int allowed) noexcept nogil:
-    return useful(code.table, code.table.items(&code.job), code.work, allowed)
+    return useful(code.table.grain, code.table.items(&code.job), code.work, allowed)
 
 
-cdef Status run_pool(PoolCode *code, PoolJob *job, Watch *signals) noexcept nogil:
-    """Runs a copy of the code's job that has its arrays, threads and workspace."""
+cdef Status run_pool(PoolCode *code, PoolJob *job, char *workspace, int threads, Watch *signals) noexcept nogil:
+    """Runs a copy of the code's job that has its arrays."""
     cdef Task task
-    task.table = code.table
-    task.job = job
-    task.threads = &job.threads
-    task.items = code.table.items(job)
-    task.work = code.steps
-    task.workspace_bytes = job.workspace_bytes
-    task.dtype = code.dtype
+    task.name, task.dtype = code.table.name, code.dtype
+    task.run, task.job, task.items, task.chunk = code.table.run_item, job, code.table.items(job), code.table.chunk
+    task.threads = threads
+    task.workspace, task.workspace_bytes = workspace, job.workspace_bytes
     task.signals = signals
     return drive(&task)
 
@@ -121,7 +96,9 @@ cdef class PoolProgram(Program):
         job.divide = strategy.divide
         code.table.lay_out(job)
         code.windows = list_windows(job)
-        estimate(code)
+        code.work = <double>job.p.N * job.p.C * job.p.size[0] * job.p.size[1] * job.p.size[2]
+        if job.indexed:
+            code.work *= job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
 
     cdef object go(self, tuple arrays, out):
         cdef Operand all[3]
@@ -132,7 +109,7 @@ cdef class PoolProgram(Program):
             y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
             return (y, index) if indexed else y
         memset(all, 0, sizeof(all))
-        allowed = thread_limit()
+        allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
             take_input(&all[0], arrays[0], &self.form)
@@ -157,12 +134,11 @@ cdef class PoolProgram(Program):
         job.xn, job.xc, job.yn, job.yc = all[0].n, all[0].c, all[1].n, all[1].c
         for a in range(3):
             job.xs[a], job.ys[a] = all[0].s[a], all[1].s[a]
-        job.threads = pool_threads(&self.code, allowed)
-        space = take_workspace(job.threads * job.workspace_bytes)
-        job.workspace = space.data
-        signals.stop = 0
+        allowed = start_threads(pool_threads(&self.code, allowed))
+        space = take_workspace(allowed * job.workspace_bytes)
+        watch(&signals)
         with nogil:
-            status = run_pool(&self.code, &job, &signals)
+            status = run_pool(&self.code, &job, space.data, allowed, &signals)
         give_workspace(space)
         if status == INTERRUPTED:
             raise_set()
@@ -170,7 +146,7 @@ cdef class PoolProgram(Program):
 
     def report(self):
         """What explain prints of it, with the threads that a call would use now."""
-        cdef int threads = pool_threads(&self.code, thread_limit())
+        cdef int threads = pool_threads(&self.code, allowed_threads())
         return {
             "kernel": "pool",
             "workspace": self.code.job.workspace_bytes * threads,

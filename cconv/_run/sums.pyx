@@ -184,7 +184,7 @@ cdef class ChannelSums(Runner):
         cdef Py_ssize_t sums = job.channels * (job.samples * job.parts if job.plane >= TINY else 1)
         cdef bint double_ = self.dtype.itemsize == 8
         memset(&sweep, 0, sizeof(sweep))
-        sweep.name, sweep.job = "sums", job
+        sweep.job = job
         sweep.items = (sums + job.each - 1) // job.each
         sweep.work = <double>job.samples * job.channels * job.plane
         if job.plane < TINY:

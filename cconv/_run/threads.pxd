@@ -1,15 +1,25 @@
-from cconv.kernels.job cimport Watch
+from cpython.ref cimport PyObject
 
-cdef int thread_limit() except 0
-cdef int team(int n) noexcept nogil
+from cconv.kernels.job cimport Watch, item_run
+
+
+cdef struct Task:
+    # items that any thread may run: see drive.pxd
+    const char *name                # of the kernel
+    PyObject *dtype                 # its name; NULL: the tracer is not told
+    item_run run
+    void *job
+    Py_ssize_t items
+    Py_ssize_t chunk                # items that a thread takes at once
+    int threads                     # at most, and as many workspaces there are
+    char *workspace                 # of all threads
+    Py_ssize_t workspace_bytes      # of one; 0: run() is given `workspace` itself
+    Watch *signals                  # NULL: they are not looked at
+
+
+cdef int allowed_threads() except 0
+cdef int start_threads(int n) noexcept nogil
 cdef int enter_call(int n) noexcept nogil
 cdef void leave_call() noexcept nogil
-cdef bint is_forked() noexcept nogil
-cdef double seconds() noexcept nogil
-cdef bint signalled() noexcept nogil
 cdef void watch(Watch *here) noexcept nogil
-
-
-cdef inline double between_looks() noexcept nogil:
-    """Seconds of a kernel between two looks at the signals."""
-    return 0.1
+cdef bint run_task(Task *task) noexcept nogil

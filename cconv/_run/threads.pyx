@@ -2,7 +2,9 @@
 """How many threads a call may use, and the signals that it looks at."""
 import os
 
-from cconv._processors import default_threads
+from cconv._processors import affinity, from_environment, most_threads, quota_processors
+
+from libc.stddef cimport ptrdiff_t
 
 from cconv.kernels.job cimport Watch
 
@@ -11,72 +13,72 @@ cdef extern from "stamp.h":
 
 stamp = CCONV_STAMP_STRING.decode()
 
+cdef enum:
+    LOOK_NS = 100_000_000           # between two looks at signals
+
+cdef extern from "workers.h" nogil:
+    ctypedef struct cconv_job:
+        void (*run)(void *context, ptrdiff_t item, int slot) noexcept nogil
+        void *context
+        ptrdiff_t items, chunk
+        int threads
+        int (*look)(void *context) noexcept nogil
+    int cconv_run_job(cconv_job *job) noexcept
+    int cconv_threads(int n) noexcept
+    int cconv_ask(int (*look)(void *context) noexcept nogil, void *context) noexcept
+    long long cconv_now() noexcept
+    const char *CCONV_THREADS       # which kind
+
 cdef extern from *:
     """
-    #ifdef _OPENMP
-    #include <omp.h>
-    #define CCONV_HAS_OPENMP 1
-    #define cconv_omp_threads() omp_get_max_threads()
-    #define cconv_omp_processors() omp_get_num_procs()
-    #else
-    #define CCONV_HAS_OPENMP 0
-    #define cconv_omp_threads() 1
-    #define cconv_omp_processors() 1
-    #endif
-    #include <time.h>
-    #if defined(_MSC_VER)
-    #include <intrin.h>
+    #if defined(_MSC_VER) && !defined(__clang__)
+    #define CCONV_LOCAL static __declspec(thread)
+    #define cconv_load(p) (_InterlockedOr((volatile long *)(p), 0))
+    #define cconv_store(p, n) ((void)_InterlockedExchange((volatile long *)(p), n))
+    #define cconv_add(p, n) (_InterlockedExchangeAdd((volatile long *)(p), n) + (n))
     static volatile long cconv_active = 0;
-    static int cconv_add_active(int n) { return (int)_InterlockedExchangeAdd(&cconv_active, n) + n; }
-    static void cconv_set_active(int n) { cconv_active = n; }
-    static double cconv_seconds(void) { return (double)clock() / CLOCKS_PER_SEC; } /* there it is a wall clock */
     #else
+    #define CCONV_LOCAL static _Thread_local
+    #define cconv_load(p) __atomic_load_n(p, __ATOMIC_RELAXED)
+    #define cconv_store(p, n) __atomic_store_n(p, n, __ATOMIC_RELAXED)
+    #define cconv_add(p, n) __atomic_add_fetch(p, n, __ATOMIC_RELAXED)
     static int cconv_active = 0;
-    static int cconv_add_active(int n) { return __atomic_add_fetch(&cconv_active, n, __ATOMIC_RELAXED); }
-    static void cconv_set_active(int n) { __atomic_store_n(&cconv_active, n, __ATOMIC_RELAXED); }
-    static double cconv_seconds(void) {
-        struct timespec now;
-        clock_gettime(CLOCK_MONOTONIC, &now);
-        return now.tv_sec + 1e-9 * now.tv_nsec;
-    }
     #endif
-    #if defined(_MSC_VER)
-    static __declspec(thread) int cconv_here = 0;
-    #else
-    static _Thread_local int cconv_here = 0;
+    CCONV_LOCAL int cconv_here = 0, cconv_depth = 0;
+    /* by this threadpoolctl knows the module that holds the pool */
+    #if defined(_WIN32)
+    __declspec(dllexport)
+    #elif defined(__GNUC__)
+    __attribute__((visibility("default")))
     #endif
+    extern int cconv_pool_marker;
+    int cconv_pool_marker = 1;
     static int cconv_check_signals(void) { return PyErr_CheckSignals() != 0; }
     """
-    const bint CCONV_HAS_OPENMP
+    int cconv_active                # calls that are running
     int cconv_here                  # the limit of the calling thread, 0: none of its own
-    int cconv_omp_threads() nogil
-    int cconv_omp_processors() nogil
-    int add_active "cconv_add_active"(int n) noexcept nogil     # calls that are running
-    void set_active "cconv_set_active"(int n) noexcept nogil
-    double cconv_seconds() noexcept nogil
+    int cconv_depth                 # its calls that are running
+    int load "cconv_load"(int *p) noexcept nogil
+    void store "cconv_store"(int *p, int n) noexcept nogil
+    int add "cconv_add"(int *p, int n) noexcept nogil
     int check_signals "cconv_check_signals"() noexcept          # the exception stays set
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
-cdef extern from "team.h" nogil:
-    int cconv_team(int n) noexcept
-
-openmp = bool(CCONV_HAS_OPENMP)
+kind = CCONV_THREADS.decode()
 
 
-cdef int team(int n) noexcept nogil:
-    """Threads that OpenMP can give a kernel, of n."""
-    return n if n < 2 else cconv_team(n)
-
-
-cdef double seconds() noexcept nogil:
-    return cconv_seconds()
+cdef int start_threads(int n) noexcept nogil:
+    """Threads that there are for a call, of n: fewer where they cannot be started. Asked before workspaces are taken."""
+    return cconv_threads(n)
 
 
 # ---------------------------------------------------------------- how many
 
-cdef int threads = 0                # 0: not asked for yet, see thread_limit
-cdef int omp_initial = 0            # what OpenMP allows when nobody has lowered it
-cdef bint forked = False
+cdef int threads = 0                # 0: not asked for yet, see own_threads
+cdef bint given = False             # by set_num_threads or the environment; else the processors, counted anew
+cdef int ceiling = 0, lowered_from  # what threadpoolctl allows of them, 0: all; how many they were then
+cdef long long affinity_due = 0, quota_due = 0      # when they are read anew
+cdef int quota = 0
 
 
 def set_num_threads(n):
@@ -86,8 +88,7 @@ def set_num_threads(n):
     Parameters
     ----------
     n : int
-        At least 1 and at most 1024. Results do not depend on it. Without OpenMP every call uses one thread; so does
-        a child after ``os.fork()``, where OpenMP cannot be entered again.
+        At least 1 and at most 1024. Results do not depend on it. Where a thread cannot be started, calls use fewer.
 
     Raises
     ------
@@ -101,14 +102,14 @@ def set_num_threads(n):
     >>> cconv.get_num_threads()
     1
     """
-    global threads
+    global threads, given
     if isinstance(n, bool) or not hasattr(n, "__index__"):
         raise TypeError(f"set_num_threads: n must be an int, got {n!r}")
     n = n.__index__()
     if not 1 <= n <= 1024:
         raise ValueError(f"set_num_threads: n must be from 1 to 1024, got {n}")
-    thread_limit()  # what OpenMP begins with is noted before
     threads = n
+    given = True
 
 
 def get_num_threads():
@@ -118,9 +119,9 @@ def get_num_threads():
     Returns
     -------
     int
-        What `set_num_threads` set; at the first call ``CCONV_NUM_THREADS``, else ``OMP_NUM_THREADS``, else the
-        processors that this process may use. Less where OpenMP's own limit has been lowered below what it began
-        with, as within ``threadpoolctl.threadpool_limits``.
+        What `set_num_threads` set; else, as they were at the first call, ``CCONV_NUM_THREADS`` or
+        ``OMP_NUM_THREADS``; else the processors that this process may use, by its affinity and its cgroup's quota as
+        they are now. Less within ``threadpoolctl.threadpool_limits`` and `thread_limit`.
 
     Examples
     --------
@@ -128,35 +129,50 @@ def get_num_threads():
     >>> cconv.get_num_threads() >= 1
     True
     """
-    return thread_limit()
+    return allowed_threads()
 
 
-def after_fork():
-    """libgomp hangs in a forked child once it was used before: there calls stay on one thread."""
-    global forked
-    forked = True
-    set_active(0)  # the calls of the parent's other threads do not go on here
+def pool_threads():
+    """Threads for all calls together, as threadpoolctl sees them."""
+    return min(own_threads(), ceiling) if ceiling else own_threads()
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=after_fork)
+def set_ceiling(int n):
+    """threadpoolctl's limit, for all threads; it is lifted by the number that it was lowered from."""
+    global ceiling, lowered_from
+    if not ceiling:
+        lowered_from = own_threads()
+    ceiling = n if 1 <= n < lowered_from else 0
 
 
-cdef int thread_limit() except 0:
+cdef int own_threads() except 0:
     """Asked for at the first call, not at import: reading the cgroup is file access."""
-    global threads, omp_initial
-    cdef int now
-    if forked:
-        return 1
+    global threads, given, affinity_due, quota_due, quota
+    cdef long long now
+    if given:
+        return threads
     if threads == 0:
-        value = os.environ.get("OMP_NUM_THREADS", "").split(",")[0].strip()
-        omp_initial = min(int(value), 1024) if value.isdigit() and int(value) else cconv_omp_processors()
-        threads = default_threads()
-    # A num_threads clause overrules omp_set_num_threads: so who lowers that for a while (threadpoolctl) is asked for.
-    now = cconv_omp_threads()
-    if now >= omp_initial or now >= threads:
-        now = threads
-    return min(now, cconv_here) if cconv_here else now
+        threads = from_environment()
+        given = threads != 0
+        if given:
+            return threads
+    now = cconv_now()
+    if now < affinity_due:
+        return threads
+    affinity_due = now + 1_000_000_000
+    if now >= quota_due:
+        quota_due = now + 5_000_000_000
+        quota = quota_processors()
+    threads = most_threads(min(affinity(), quota))
+    return threads
+
+
+cdef int allowed_threads() except 0:
+    """Threads that calls from this thread may use."""
+    cdef int n = own_threads()
+    if ceiling:
+        n = min(n, ceiling)
+    return min(n, cconv_here) if cconv_here else n
 
 
 def limit_here(int n):
@@ -167,26 +183,33 @@ def limit_here(int n):
     return last
 
 
-cdef bint is_forked() noexcept nogil:
-    return forked
-
-
 cdef int enter_call(int n) noexcept nogil:
     """
     Threads that a call may use now, of at most n: calls that run at the same time share them, so that eight Python
-    threads do not start eight times as many. One in a forked child. `leave_call` must follow.
+    threads do not start eight times as many. `leave_call` must follow.
     """
-    cdef int active = add_active(1)
-    return 1 if forked else max(1, n // max(1, active))
+    global cconv_depth
+    cconv_depth += 1
+    return max(1, n // max(1, add(&cconv_active, 1)))
 
 
 cdef void leave_call() noexcept nogil:
-    add_active(-1)
+    global cconv_depth
+    cconv_depth -= 1
+    add(&cconv_active, -1)
 
+
+def after_fork():
+    """In a child only this thread's calls go on: those in whose look at signals a handler has forked."""
+    store(&cconv_active, cconv_depth)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=after_fork)
 
 # ---------------------------------------------------------------- signals
 
-cdef bint signalled() noexcept nogil:
+cdef int signalled(void *_context) noexcept nogil:
     """Whether a signal's handler has raised: its exception is set then, for who returns to Python to find."""
     cdef bint raised
     with gil:
@@ -195,17 +218,61 @@ cdef bint signalled() noexcept nogil:
 
 
 cdef void watch(Watch *here) noexcept nogil:
-    """Starts to look at signals from inside a kernel: for items that may take long by themselves."""
+    """Begins the looks at signals of a call of this thread's; who asks somebody else sets `ask` afterwards."""
     here.owner = PyThread_get_thread_ident()
-    here.due = seconds() + between_looks()
+    here.due = cconv_now() + LOOK_NS
     here.stop = 0
     here.look = look
+    here.ask = signalled
+    here.context = NULL
 
 
 cdef int look(Watch *here) noexcept nogil:
-    """Whether a kernel has to give up; an exception is set then. Only the calling thread asks, and rarely."""
-    if here.stop or PyThread_get_thread_ident() != here.owner or seconds() < here.due:
-        return here.stop
-    here.stop = signalled()
-    here.due = seconds() + between_looks()
-    return here.stop
+    """Whether a kernel has to give up, from inside of an item."""
+    cdef int stop = load(&here.stop)
+    if stop or PyThread_get_thread_ident() != here.owner or cconv_now() < here.due:
+        return stop
+    return cconv_ask(ask, here)
+
+
+cdef int ask(void *context) noexcept nogil:
+    """Asks, on the thread that called."""
+    cdef Watch *here = <Watch *>context
+    cdef int stop = load(&here.stop)
+    if stop:
+        return stop
+    stop = here.ask(here.context)
+    if stop:
+        store(&here.stop, 1)
+    here.due = cconv_now() + LOOK_NS
+    return stop
+
+# ---------------------------------------------------------------- items
+
+cdef void run_item(void *context, ptrdiff_t item, int slot) noexcept nogil:
+    cdef Task *task = <Task *>context
+    task.run(task.job, item, task.workspace + slot * task.workspace_bytes)
+
+
+cdef int look_between(void *context) noexcept nogil:
+    return ask((<Task *>context).signals)
+
+
+cdef bint run_task(Task *task) noexcept nogil:
+    """Runs all items on the pool; whether a look at signals has ended that, and an exception is set."""
+    cdef cconv_job job
+    job.run = run_item
+    job.context = task
+    job.items = task.items
+    # the last chunks are what threads wait for at the end
+    job.chunk = max(<Py_ssize_t>1, min(task.chunk, task.items // (8 * task.threads)))
+    job.threads = task.threads
+    job.look = NULL
+    if task.signals == NULL:
+        cconv_run_job(&job)
+        return False
+    job.look = look_between
+    # an item may have looked, and stopped; many short tasks of one call look between them
+    if cconv_run_job(&job) or load(&task.signals.stop):
+        return True
+    return cconv_now() >= task.signals.due and cconv_ask(ask, task.signals)

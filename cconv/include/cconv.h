@@ -20,7 +20,7 @@ enum { CCONV_ABI_VERSION = 1 };
 enum { CCONV_FLOAT32 = 0, CCONV_FLOAT64 = 1 };
 enum { CCONV_PAD_ZEROS = 0, CCONV_PAD_REFLECT = 1, CCONV_PAD_REPLICATE = 2, CCONV_PAD_CIRCULAR = 3 };
 enum { CCONV_POOL_MAX = 0, CCONV_POOL_AVERAGE = 2 };
-enum { CCONV_OK = 0, CCONV_BAD_SPEC = 1, CCONV_NO_MEMORY = 2, CCONV_NULL = 3, CCONV_UNEXPECTED = 4 };
+enum { CCONV_OK = 0, CCONV_BAD_SPEC = 1, CCONV_NO_MEMORY = 2, CCONV_NULL = 3, CCONV_UNEXPECTED = 4, CCONV_STOPPED = 5 };
 
 typedef struct {
     int dtype;
@@ -65,6 +65,7 @@ typedef struct {
     void (*pool_free)(void *plan);
     int (*adaptive_pool_init)(cconv_pool_spec *spec, void **plan);
     int (*lp_pool_init)(cconv_pool_spec *spec, double norm_type, void **plan);
+    void (*set_look)(int (*look)(void *context), void *context);
 } cconv_api;
 
 /* With the GIL. NULL: a Python error is set. The table lives as long as the interpreter. */

@@ -20,8 +20,8 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, aim_box, find_box, taps_of
-from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, gemm_in_place, pack_tiles
-from cconv.kernels.items cimport Team, item_run, lines, run_items, up
+from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, gemm_in_place, pack_tile
+from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.phases cimport Sums, fill_bias, merge_phases, tapless
 from cconv.kernels.rows cimport rows_block
@@ -160,28 +160,6 @@ cdef void phases_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept
     merge_phases(job, &whole, &sums)
 
 
-cdef void run_conv(item_run one, void *conv_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef ConvJob *job = <ConvJob *>conv_job
-    cdef Team team = Team(job.threads, <char *>job.workspace, job.workspace_bytes, 1)
-    run_items(one, job, &team, first, last)
-
-
-cdef void run_gemm(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    run_conv(gemm_item, job, first, last)
-
-
-cdef void run_rows(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    run_conv(rows_item, job, first, last)
-
-
-cdef void run_taps(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    run_conv(taps_item, job, first, last)
-
-
-cdef void run_phases(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    run_conv(phases_item, job, first, last)
-
-
 # ---------------------------------------------------------------- tables
 
 cdef Py_ssize_t conv_items(void *conv_job) noexcept nogil:
@@ -194,8 +172,13 @@ cdef Py_ssize_t weight_count(void *conv_job) noexcept nogil:
     return job.p.G * job.p.O * job.p.C * taps_of(job)
 
 
-cdef void pack_conv(void *conv_job, void *packed) noexcept nogil:
-    pack_tiles(<ConvJob *>conv_job, <real *>packed)
+cdef Py_ssize_t pack_items(void *conv_job) noexcept nogil:
+    return (<ConvJob *>conv_job).p.G * up((<ConvJob *>conv_job).p.O, MR)
+
+
+cdef void pack_item(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:
+    """Item = (group, tile of output channels)."""
+    pack_tile(<ConvJob *>conv_job, item, <real *>packed)
 
 
 cdef void lay_out_gemm(void *conv_job) noexcept nogil:
@@ -236,38 +219,38 @@ cdef KernelTable GEMM
 GEMM.name = "gemm"
 GEMM.lanes = VL
 GEMM.tile_rows = MR
-GEMM.run = run_gemm
+GEMM.run_item = gemm_item
 GEMM.items = conv_items
 GEMM.lay_out = lay_out_gemm
 GEMM.packed_size = weight_count
-GEMM.pack = pack_conv
-GEMM.reduce = NULL
+GEMM.pack_items = pack_items
+GEMM.pack_item = pack_item
+GEMM.reduce_items = NULL
+GEMM.reduce_item = NULL
 GEMM.grain = 1.5e6
-GEMM.stint = 1e8
-GEMM.least = 1
+GEMM.chunk = 1
 GEMM.evens = True
 GEMM.split_least = 64
 
 cdef KernelTable PHASES = GEMM
 PHASES.name = "phases"
-PHASES.run = run_phases
+PHASES.run_item = phases_item
 PHASES.lay_out = lay_out_phases
 
 cdef KernelTable ROWS = GEMM
 ROWS.name = "rows"
-ROWS.run = run_rows
+ROWS.run_item = rows_item
 ROWS.lay_out = lay_out_rows
-ROWS.pack = NULL
+ROWS.pack_item = NULL
 ROWS.grain = 5e5
 ROWS.evens = False
 ROWS.split_least = 0
 
 cdef KernelTable TAPS = GEMM
 TAPS.name = "taps"
-TAPS.run = run_taps
+TAPS.run_item = taps_item
 TAPS.lay_out = lay_out_taps
-TAPS.pack = NULL
-TAPS.stint = 5e7
+TAPS.pack_item = NULL
 TAPS.evens = False
 TAPS.split_least = 1
 

@@ -30,18 +30,16 @@ cdef struct Block:
     Py_ssize_t *off                 # from a position to each term
 
 
-cdef inline void pack_tiles(ConvJob *job, real *to) noexcept nogil:
+cdef inline void pack_tile(ConvJob *job, Py_ssize_t item, real *to) noexcept nogil:
     """(G, O, K) rows into tiles of up to MR rows, k outer and row inner: a tile reads its weights as one stream."""
-    cdef Py_ssize_t K = job.p.C * taps_of(job), tiles = (job.p.O + MR - 1) // MR, g, t, o, rows, k, i
-    cdef const real *w = <const real *>job.w
-    for g in range(job.p.G):
-        for t in range(tiles):
-            o = tile_row(job.p.O, tiles, t)
-            rows = tile_row(job.p.O, tiles, t + 1) - o
-            for k in range(K):
-                for i in range(rows):
-                    to[0] = w[(g * job.p.O + o + i) * K + k]
-                    to += 1
+    cdef Py_ssize_t K = job.p.C * taps_of(job), tiles = (job.p.O + MR - 1) // MR, k, i
+    cdef Py_ssize_t o = tile_row(job.p.O, tiles, item % tiles), rows = tile_row(job.p.O, tiles, item % tiles + 1) - o
+    cdef const real *w = <const real *>job.w + (item // tiles * job.p.O + o) * K
+    to += (item // tiles * job.p.O + o) * K
+    for k in range(K):
+        for i in range(rows):
+            to[0] = w[i * K + k]
+            to += 1
 
 
 cdef inline int list_runs(ConvJob *job, const Box *box, Run *runs, Py_ssize_t first) noexcept nogil:

@@ -14,10 +14,13 @@ cpdef enum PoolOp:
     POOL_AVERAGE
 
 cdef struct Watch:
-    unsigned long owner             # the thread that called
-    double due
-    int stop
-    int (*look)(Watch *here) noexcept nogil     # whether to give up: a signal's handler has raised
+    # The looks at signals of one call. The pool looks between items, and items that may take long look themselves.
+    unsigned long owner             # the thread that called, which alone asks
+    long long due                   # nanoseconds
+    int stop                        # whether to give up: a signal's handler has raised
+    int (*look)(Watch *here) noexcept nogil     # `stop`, after asking where that is due
+    int (*ask)(void *context) noexcept nogil
+    void *context
 
 # ---------------------------------------------------------------- convolutions
 
@@ -73,9 +76,7 @@ cdef struct ConvJob:
     Py_ssize_t xs[3]
     Py_ssize_t yn, yc
     Py_ssize_t ys[3]
-    int threads
     Py_ssize_t o_splits             # output channels are also split between items
-    void *workspace                 # on a cache line
     Py_ssize_t workspace_bytes      # of one thread, whole cache lines; this and the offsets are set by lay_out()
     Py_ssize_t slab_at, panels_at, dense_at     # byte offsets in the workspace
 
@@ -123,9 +124,7 @@ cdef struct PoolJob:
     void *x
     void *y
     void *index                     # int64, or NULL
-    void *workspace
     Py_ssize_t workspace_bytes      # of one thread, set by lay_out()
-    int threads
     int op                          # PoolOp
     int indexed
     double divide                   # divisor_override, or 0
@@ -154,20 +153,26 @@ cdef struct PoolGradJob:
 
 # ---------------------------------------------------------------- tables
 
+# One item of a job, which depends on nothing but the job: any thread may take it. The workspace is the thread's own,
+# starts a cache line and holds nothing from before.
+ctypedef void (*item_run)(void *job, Py_ssize_t item, char *workspace) noexcept nogil
+
 cdef struct KernelTable:
     # What a kernel is to the runner, in a capsule "cconv.kernel". Every function takes the kernel's own job; those of
     # `phases` take the first of t.phases neighbouring jobs, pack and packed_size any one of them.
     const char *name
     int lanes, tile_rows
-    void (*run)(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil
+    item_run run_item
     Py_ssize_t (*items)(void *job) noexcept nogil           # before output channels are split by o_splits
     void (*lay_out)(void *job) noexcept nogil               # sets the offsets and workspace_bytes from sizes and tiling
     Py_ssize_t (*packed_size)(void *job) noexcept nogil     # elements that pack() writes
-    void (*pack)(void *job, void *packed) noexcept nogil    # from job.w; NULL: weights are read as they lie
-    void (*reduce)(void *job) noexcept nogil                # sums the chunks of a weight gradient; else NULL
+    Py_ssize_t (*pack_items)(void *job) noexcept nogil
+    item_run pack_item              # from job.w, where a workspace would be to all that is packed; NULL: weights are
+    #                                 read as they lie
+    Py_ssize_t (*reduce_items)(void *job) noexcept nogil
+    item_run reduce_item            # sums the chunks of a weight gradient, after all items; else NULL
     double grain                    # work that is worth a thread: multiply-adds, of pools elements
-    double stint                    # work of the first stint of a thread
-    int least                       # items of a stint a thread, at least
+    int chunk                       # items that a thread takes at once
     int evens                       # output channels may be split to share items out evenly
     Py_ssize_t split_least          # a split of output channels has at least so many; 0: never split
 

@@ -21,7 +21,7 @@ from libc.stdint cimport int64_t
 
 from cconv.kernels.across cimport across, down, merge
 from cconv.kernels.extrema cimport LOWEST, max_nan
-from cconv.kernels.items cimport Team, lines, run_items, up
+from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport POOL_AVERAGE, POOL_MAX, KernelTable, PoolJob
 from cconv.kernels.simd cimport MR, VL, load, real, set1, store, vec
 from cconv.kernels.tapped cimport TAP_TABLE, indexed_row, tapped_row
@@ -275,12 +275,6 @@ cdef void pool_item(void *pool_job, Py_ssize_t item, char *workspace) noexcept n
     else: plain_band(False, job, &s)
 
 
-cdef void run_pool(void *pool_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef PoolJob *job = <PoolJob *>pool_job
-    cdef Team team = Team(job.threads, <char *>job.workspace, job.workspace_bytes, 4)
-    run_items(pool_item, job, &team, first, last)
-
-
 cdef Py_ssize_t pool_items(void *pool_job) noexcept nogil:
     cdef PoolJob *job = <PoolJob *>pool_job
     return job.p.N * job.p.C * job.p.out[0] * job.t.blocks
@@ -317,15 +311,14 @@ cdef KernelTable POOL
 POOL.name = "pool"
 POOL.lanes = VL
 POOL.tile_rows = MR
-POOL.run = run_pool
+POOL.run_item = pool_item
 POOL.items = pool_items
 POOL.lay_out = lay_out_pool
 POOL.packed_size = NULL
-POOL.pack = NULL
-POOL.reduce = NULL
+POOL.pack_items = POOL.reduce_items = NULL
+POOL.pack_item = POOL.reduce_item = NULL
 POOL.grain = 1e5
-POOL.stint = 3e7
-POOL.least = 4
+POOL.chunk = 4
 POOL.evens = False
 POOL.split_least = 0
 

@@ -19,7 +19,7 @@ from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
 from cconv.kernels.argmax cimport argmax, place_bytes, spread_row_length
-from cconv.kernels.items cimport Team, lines, run_items
+from cconv.kernels.items cimport lines
 from cconv.kernels.job cimport POOL_AVERAGE, POOL_MAX, KernelTable, PoolGradJob, PoolJob
 from cconv.kernels.simd cimport MR, VL, load, real, set1, store, store2, vec
 from cconv.kernels.slab cimport copy_run
@@ -214,12 +214,6 @@ cdef void pool_grad_item(void *grad_job, Py_ssize_t item, char *workspace) noexc
         argmax(job, item, workspace)
 
 
-cdef void run_pool_grad(void *grad_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef PoolJob *pool = &(<PoolGradJob *>grad_job).pool
-    cdef Team team = Team(pool.threads, <char *>pool.workspace, pool.workspace_bytes, 1)
-    run_items(pool_grad_item, grad_job, &team, first, last)
-
-
 cdef Py_ssize_t pool_grad_items(void *grad_job) noexcept nogil:
     cdef PoolGradJob *job = <PoolGradJob *>grad_job
     cdef Py_ssize_t planes = job.pool.p.N * job.pool.p.C
@@ -253,15 +247,14 @@ cdef KernelTable POOL_GRAD
 POOL_GRAD.name = "pool_grad"
 POOL_GRAD.lanes = VL
 POOL_GRAD.tile_rows = MR
-POOL_GRAD.run = run_pool_grad
+POOL_GRAD.run_item = pool_grad_item
 POOL_GRAD.items = pool_grad_items
 POOL_GRAD.lay_out = lay_out_pool_grad
 POOL_GRAD.packed_size = NULL
-POOL_GRAD.pack = NULL
-POOL_GRAD.reduce = NULL
+POOL_GRAD.pack_items = POOL_GRAD.reduce_items = NULL
+POOL_GRAD.pack_item = POOL_GRAD.reduce_item = NULL
 POOL_GRAD.grain = 1e5
-POOL_GRAD.stint = 2e7
-POOL_GRAD.least = 1
+POOL_GRAD.chunk = 1
 POOL_GRAD.evens = False
 POOL_GRAD.split_least = 0
 

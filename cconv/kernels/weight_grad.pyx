@@ -23,7 +23,7 @@ from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.dots cimport Dots, copy_grads, dot_box
-from cconv.kernels.items cimport Team, item_run, lines, run_items, up
+from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable, WeightGradJob
 from cconv.kernels.outer cimport Outer, Rows, list_tiles, outer_box, strand_at, transpose_grads, write_lanes
 from cconv.kernels.simd cimport MR, NR, VL, load, real, store, sum_lanes, vec
@@ -32,6 +32,10 @@ from cconv.kernels.slab cimport fill_box, source
 
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
+
+
+cdef enum:
+    PIECE = 16384                   # weights of one item of the reduction
 
 
 cdef struct Chunk:
@@ -275,20 +279,6 @@ cdef void weight_taps_item(void *grad_job, Py_ssize_t item, char *_workspace) no
     sum_taps(job, g, c, <real *>job.partial + (g * conv.p.O * conv.p.C + c) * taps_of(conv))
 
 
-cdef void run_grads(item_run one, void *grad_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef ConvJob *conv = &(<WeightGradJob *>grad_job).conv
-    cdef Team team = Team(conv.threads, <char *>conv.workspace, conv.workspace_bytes, 1)
-    run_items(one, grad_job, &team, first, last)
-
-
-cdef void run_weight_grad(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    run_grads(sums_item, job, first, last)
-
-
-cdef void run_weight_taps(void *job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    run_grads(weight_taps_item, job, first, last)
-
-
 cdef Py_ssize_t weights_of(void *grad_job) noexcept nogil:
     cdef ConvJob *conv = &(<WeightGradJob *>grad_job).conv
     return conv.p.G * conv.p.O * conv.p.C * taps_of(conv)
@@ -321,22 +311,25 @@ cdef void lay_out_weight_taps(void *grad_job) noexcept nogil:
     (<WeightGradJob *>grad_job).conv.workspace_bytes = 0
 
 
-cdef void reduce_chunks(void *grad_job) noexcept nogil:
-    """w = the sum of the chunks, in their order."""
+cdef Py_ssize_t reduce_items(void *grad_job) noexcept nogil:
+    return up(weights_of(grad_job), PIECE)
+
+
+cdef void reduce_item(void *grad_job, Py_ssize_t item, char *_workspace) noexcept nogil:
+    """w = the sum of the chunks, in their order, of one piece of the weights."""
     cdef WeightGradJob *job = <WeightGradJob *>grad_job
-    cdef ConvJob *conv = &job.conv
-    cdef Py_ssize_t size = weights_of(grad_job), i = 0, chunk
+    cdef Py_ssize_t size = weights_of(grad_job), i = item * PIECE, last = min(size, i + PIECE), chunk
     cdef const real *p = <const real *>job.partial
-    cdef real *w = <real *>conv.w
+    cdef real *w = <real *>job.conv.w
     cdef vec total
     cdef real one
-    while i + VL <= size:
+    while i + VL <= last:
         total = load(p + i)
         for chunk in range(1, job.t.chunks):
             total = total + load(p + chunk * size + i)
         store(w + i, total)
         i += VL
-    while i < size:
+    while i < last:
         one = p[i]
         for chunk in range(1, job.t.chunks):
             one = one + p[chunk * size + i]
@@ -350,21 +343,22 @@ cdef KernelTable SUMS
 SUMS.name = "weight_grad"
 SUMS.lanes = VL
 SUMS.tile_rows = MR
-SUMS.run = run_weight_grad
+SUMS.run_item = sums_item
 SUMS.items = grad_items
 SUMS.lay_out = lay_out_grads
 SUMS.packed_size = weights_of
-SUMS.pack = NULL
-SUMS.reduce = reduce_chunks
+SUMS.pack_items = NULL
+SUMS.pack_item = NULL
+SUMS.reduce_items = reduce_items
+SUMS.reduce_item = reduce_item
 SUMS.grain = 1e6
-SUMS.stint = 2e8
-SUMS.least = 1
+SUMS.chunk = 1
 SUMS.evens = False
 SUMS.split_least = 0
 
 cdef KernelTable WEIGHT_TAPS = SUMS
 WEIGHT_TAPS.name = "weight_taps"
-WEIGHT_TAPS.run = run_weight_taps
+WEIGHT_TAPS.run_item = weight_taps_item
 WEIGHT_TAPS.lay_out = lay_out_weight_taps
 
 tables = {

@@ -21,7 +21,7 @@ finite are computed again, as plain sums (`mend`), from the weights as they were
 from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memcpy, memset
 
-from cconv.kernels.items cimport Team, lines, run_items, up
+from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.patches cimport (Channel, Panel, any_spoiled, direct_sums, find_depth, gather, list_patches,
                                     mend_patch, transform_input, transform_output, write_patches)
@@ -45,36 +45,27 @@ cdef inline Py_ssize_t plain_count(const ConvJob *job) noexcept nogil:
     return job.p.G * job.p.O * job.p.C * job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
 
 
-cdef struct Packing:
-    ConvJob *job
-    real *to
-
-
-cdef inline void pack_rows(const int T, const int high, const Packing *packing, Py_ssize_t item) noexcept nogil:
-    """Item = (group, tile of output channels)."""
-    cdef ConvJob *job = packing.job
+cdef inline void pack_rows(const int T, const int high, ConvJob *job, Py_ssize_t item, real *to) noexcept nogil:
     cdef Py_ssize_t K = job.p.C * job.p.kernel[0], tiles = up(job.p.O, MR), g = item // tiles, t = item % tiles
-    cdef Py_ssize_t o = tile_row(job.p.O, tiles, t), plane = job.wino.plane, taps = 3 if high == 1 else 9
-    pack_filters(T, high, packing.to + g * T * high * plane + o * K, plane,
-                 <const real *>job.w + (g * job.p.O + o) * K * taps, K, tile_row(job.p.O, tiles, t + 1) - o)
+    cdef Py_ssize_t o = tile_row(job.p.O, tiles, t), rows = tile_row(job.p.O, tiles, t + 1) - o
+    cdef Py_ssize_t plane = job.wino.plane, taps = 3 if high == 1 else 9
+    cdef const real *w = <const real *>job.w + (g * job.p.O + o) * K * taps
+    pack_filters(T, high, to + g * T * high * plane + o * K, plane, w, K, rows)
+    memcpy(to + plain_at(job) + (g * job.p.O + o) * K * taps, w, rows * K * taps * sizeof(real))
 
 
-cdef void pack_item(void *packing, Py_ssize_t item, char *_workspace) noexcept nogil:
-    cdef const Packing *here = <const Packing *>packing
-    if here.job.wino.high == 6: pack_rows(6, 6, here, item)
-    elif here.job.wino.high == 4: pack_rows(4, 4, here, item)
-    elif here.job.wino.patch == 6: pack_rows(6, 1, here, item)
-    else: pack_rows(4, 1, here, item)
+cdef Py_ssize_t pack_items(void *conv_job) noexcept nogil:
+    return (<ConvJob *>conv_job).p.G * up((<ConvJob *>conv_job).p.O, MR)
 
 
-cdef void pack_winograd(void *conv_job, void *packed) noexcept nogil:
-    """(G, O, C, kd, kh, kw) into, a group and transformed position, tiles of up to MR rows, k = (c, kd) outer; the
-    weights as they were behind them."""
+cdef void pack_item(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:
+    """Item = (group, tile of output channels). (G, O, C, kd, kh, kw) into, a group and transformed position, tiles of
+    up to MR rows, k = (c, kd) outer; the weights as they were behind them."""
     cdef ConvJob *job = <ConvJob *>conv_job
-    cdef Packing packing = Packing(job, <real *>packed)
-    cdef Team team = Team(job.threads, NULL, 0, 1)
-    memcpy(packing.to + plain_at(job), job.w, plain_count(job) * sizeof(real))
-    run_items(pack_item, &packing, &team, 0, job.p.G * up(job.p.O, MR))
+    if job.wino.high == 6: pack_rows(6, 6, job, item, <real *>packed)
+    elif job.wino.high == 4: pack_rows(4, 4, job, item, <real *>packed)
+    elif job.wino.patch == 6: pack_rows(6, 1, job, item, <real *>packed)
+    else: pack_rows(4, 1, job, item, <real *>packed)
 
 
 cdef Py_ssize_t packed_winograd(void *conv_job) noexcept nogil:
@@ -264,12 +255,6 @@ cdef void winograd_item(void *conv_job, Py_ssize_t item, char *workspace) noexce
     else: run_block(4, 1, job, &block)
 
 
-cdef void run_winograd(void *conv_job, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
-    cdef ConvJob *job = <ConvJob *>conv_job
-    cdef Team team = Team(job.threads, <char *>job.workspace, job.workspace_bytes, 1)
-    run_items(winograd_item, job, &team, first, last)
-
-
 cdef Py_ssize_t winograd_items(void *conv_job) noexcept nogil:
     """The patches run through the batch."""
     return (<ConvJob *>conv_job).wino.blocks * (<ConvJob *>conv_job).p.G
@@ -291,15 +276,16 @@ cdef KernelTable WINOGRAD
 WINOGRAD.name = "winograd"
 WINOGRAD.lanes = VL
 WINOGRAD.tile_rows = MR
-WINOGRAD.run = run_winograd
+WINOGRAD.run_item = winograd_item
 WINOGRAD.items = winograd_items
 WINOGRAD.lay_out = lay_out_winograd
 WINOGRAD.packed_size = packed_winograd
-WINOGRAD.pack = pack_winograd
-WINOGRAD.reduce = NULL
+WINOGRAD.pack_items = pack_items
+WINOGRAD.pack_item = pack_item
+WINOGRAD.reduce_items = NULL
+WINOGRAD.reduce_item = NULL
 WINOGRAD.grain = 1.5e6
-WINOGRAD.stint = 1e8
-WINOGRAD.least = 1
+WINOGRAD.chunk = 1
 WINOGRAD.evens = True
 WINOGRAD.split_least = 64
 
