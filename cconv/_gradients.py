@@ -19,7 +19,9 @@ from ._convolutions import check_plain, check_transposed
 from ._plan import choose
 from ._pools import AdaptiveMaximum, Pooling, PowerPooling, Wanted, Window, check_pool
 from ._run.gradients import PoolGradProgram, WeightGradProgram
+from ._run.elementwise import absolute
 from ._run.runner import PyRunner, Runner
+from ._run.sums import ChannelSums
 from ._strategies import Array, Arrays, Frame, converted, convolution_runner, dtypes_of
 from .kernels.job import PoolOp
 
@@ -176,24 +178,11 @@ class Bias(GradientCall):
         grad, dtype = arrays.gradient_arrays(name, grad_output=grad)
         arrays.batched(name, grad, rank, "grad_output")
         channels = grad.shape[-rank - 1]
-        shape = (-1, channels, math.prod(grad.shape[-rank:]))
-        strategy = choose.Plain("sums by NumPy, pairwise along each plane")
-        runner = PyRunner(PlaneSums(shape), gradient_dtype(dtype), (channels,), strategy)
+        samples = grad.shape[0] if self.batched(grad) else 1
+        shape = (samples, channels, math.prod(grad.shape[-rank:]))
+        strategy = choose.Plain("sums, pairwise along each plane")
+        runner = ChannelSums(strategy, gradient_dtype(dtype), shape)
         return around(runner, dtype, grad)
-
-
-class PlaneSums:
-    """Sums over batch and space of planes of `shape`."""
-
-    def __init__(self, shape: Shape):
-        self.shape = shape
-
-    def __call__(self, arrays: Arrays, out: Array | None) -> Array:
-        planes = arrays[0].reshape(self.shape)
-        # NumPy adds pairwise along the last axis: along all of a plane first, unless planes are tiny
-        with np.errstate(invalid="ignore", over="ignore"):
-            sums = planes.sum(2).sum(0) if self.shape[2] >= 64 else planes.sum(0).sum(1)
-        return to_result(sums, sums.dtype, out)
 
 
 # ---------------------------------------------------------------- pooling
@@ -293,7 +282,7 @@ class PowerGradient:
     def given(self, x: Array, grad: Array) -> Arrays:
         """What the pool's gradient is made of."""
         if self.norm == np.inf:
-            return np.abs(x), grad, None
+            return absolute(x), grad, None
         if self.forward is None:
             return None, grad, None
         y = self.forward((x,))

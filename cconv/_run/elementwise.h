@@ -89,6 +89,14 @@ static inline cconv_place gather_of(ptrdiff_t size) {
     static const cconv_place rows[5] = {gather_1, gather_2, gather_4, gather_8, gather_16};
     return rows[cconv_log2(size)];
 }
+/* a flag that several threads may set */
+static inline void cconv_raise_flag(int *flag) {
+#if defined(_MSC_VER)
+    *(volatile int *)flag = 1;
+#else
+    __atomic_store_n(flag, 1, __ATOMIC_RELAXED);
+#endif
+}
 /* whether indices lie in 0..plane-1; as unsigned numbers, negative ones are too large */
 static inline int cconv_in_plane(const int64_t *at, ptrdiff_t n, ptrdiff_t plane) {
     ptrdiff_t i;

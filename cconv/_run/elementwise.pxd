@@ -14,6 +14,7 @@ cdef extern from "elementwise.h" nogil:
     cconv_row power_of(int which, Py_ssize_t size) noexcept
     cconv_place scatter_of(Py_ssize_t size) noexcept
     cconv_place gather_of(Py_ssize_t size) noexcept
+    void raise_flag "cconv_raise_flag"(int *flag) noexcept
     bint in_plane "cconv_in_plane"(const int64_t *at, Py_ssize_t n, Py_ssize_t plane) noexcept
 
 

@@ -153,8 +153,9 @@ cdef void fold_row(BlockJob *job, const char *x, Py_ssize_t lo, Py_ssize_t hi, c
         if job.load:
             copy_of(2)(<char *>(space + EACH), 2, from_, job.xs[2], last - first, 0)
             job.load(space + EACH, space, last - first)
+            from_ = <const char *>space
         job.row(y + (first * b.stride[2] + t * b.dilation[2] - b.before[2] - lo) * size, b.stride[2] * size,
-                <char *>space if job.load else from_, 4 if job.load else job.xs[2], last - first, 0)
+                from_, 4 if job.load else job.xs[2], last - first, 0)
 
 
 cdef void fold_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:

@@ -8,8 +8,8 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
 from libc.stdint cimport int64_t
 from libc.string cimport memset
 
-from cconv._run.elementwise cimport (EACH, Sweep, cconv_place, gather_of, in_plane, move, items_of, run_sweep,
-                                     scatter_of)
+from cconv._run.elementwise cimport (EACH, Sweep, cconv_place, gather_of, in_plane, items_of, move, raise_flag,
+                                     run_sweep, scatter_of)
 from cconv._run.memory cimport array_bytes, new_output
 from cconv._run.operand cimport Operand, hold, release, take_dense
 from cconv._run.runner cimport Runner
@@ -39,7 +39,7 @@ cdef void check_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogi
     cdef PlaceJob *job = <PlaceJob *>job_
     cdef Py_ssize_t first = item * EACH
     if not in_plane(job.at + first, min(<Py_ssize_t>EACH, job.count - first), job.plane):
-        job.outside = 1  # by whichever threads, it is the same
+        raise_flag(&job.outside)
 
 
 cdef void scatter_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:
@@ -159,7 +159,9 @@ cdef class GatherRunner(PlaneRunner):
         cdef Operand all[3]
         cdef int i
         index, x = arrays
-        y = new_output(self.out_shape, self.dtype, array_bytes(self.out_shape, self.dtype))
+        y = out
+        if out is None or not out.flags.carray or np.may_share_memory(out, x) or np.may_share_memory(out, index):
+            y = new_output(self.out_shape, self.dtype, array_bytes(self.out_shape, self.dtype))
         memset(all, 0, sizeof(all))
         try:
             self.take(all, &job, index, x)
@@ -168,7 +170,7 @@ cdef class GatherRunner(PlaneRunner):
         finally:
             for i in range(3):
                 release(&all[i])
-        return y if out is None else move(out, y)
+        return y if out is None or y is out else move(out, y)
 
     cdef int run(self, Operand *all, PlaceJob *job, result) except -1:
         cdef Sweep sweep
