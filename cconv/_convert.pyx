@@ -1,8 +1,9 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True
 """Between the dtypes of users and those of the kernels: `to_native` before a computation, `to_result` after it.
 
-Halves (float16 and bfloat16) are converted from and to float32 by the kernels' own functions, without the GIL; all
-else, and float16 where the instruction set has no conversion, by NumPy, to whom bfloat16 is a type of ml_dtypes.
+Halves (float16 and bfloat16) are converted from and to float32 by the kernels' own functions, integers and floats by
+_run.elementwise, both on the threads and without the GIL; all else, and float16 where the instruction set has no
+conversion, by NumPy, to whom bfloat16 is a type of ml_dtypes.
 """
 import numpy as np
 
@@ -13,7 +14,9 @@ from cconv._version import check_stamp
 
 from cpython.buffer cimport PyBUF_SIMPLE, PyBUF_WRITABLE, PyBuffer_Release, PyObject_GetBuffer
 from cpython.pycapsule cimport PyCapsule_GetPointer
+from libc.string cimport memset
 
+from cconv._run.elementwise cimport EACH, Sweep, cast, items_of, move, run_sweep
 from cconv.kernels.job cimport ConvertTable, convert_run
 
 cdef extern from "stamp.h":
@@ -23,8 +26,8 @@ stamp = CCONV_STAMP_STRING.decode()
 check_stamp(_cpu, stamp)
 
 cdef object F32 = np.dtype(np.float32), F64 = np.dtype(np.float64), U16 = np.dtype(np.uint16)
-cdef object require = np.require, copyto = np.copyto, errstate = np.errstate
-cdef int FLOAT16 = np.dtype(np.float16).num, FLOAT32 = F32.num
+cdef object require = np.require, errstate = np.errstate
+cdef int FLOAT16 = np.dtype(np.float16).num, FLOAT32 = F32.num, FLOAT64 = F64.num
 cdef int bfloat16 = -1      # NumPy's number of it, given when ml_dtypes was imported
 cdef ConvertTable *kernels = NULL
 
@@ -51,7 +54,9 @@ cdef Halves halves_of(dtype):
 cdef plain(a):
     """Contiguous and aligned: itself, or a copy."""
     flags = a.flags
-    return a if flags.c_contiguous and flags.aligned else require(a, None, "CA")
+    if flags.c_contiguous and flags.aligned:
+        return a
+    return move(fresh(a.shape, a.dtype), a) if flags.aligned else require(a, None, "CA")
 
 
 cdef ConvertTable *load_table() except NULL:
@@ -62,19 +67,38 @@ cdef ConvertTable *load_table() except NULL:
     return kernels
 
 
-cdef int run(convert_run convert, half, real, bint loading) except -1:
+cdef struct HalvesJob:
+    convert_run convert
+    char *half
+    char *real
+    Py_ssize_t count
+
+
+cdef void convert_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:
+    cdef HalvesJob *job = <HalvesJob *>job_
+    cdef Py_ssize_t first = item * EACH
+    job.convert(job.half + 2 * first, job.real + 4 * first, min(<Py_ssize_t>EACH, job.count - first))
+
+
+cdef int run_halves(convert_run convert, half, real, bint loading) except -1:
     """Converts all of one contiguous array into the other."""
     cdef Py_buffer h, r
+    cdef HalvesJob job
+    cdef Sweep sweep
     PyObject_GetBuffer(half, &h, PyBUF_SIMPLE if loading else PyBUF_WRITABLE)
     try:
         PyObject_GetBuffer(real, &r, PyBUF_WRITABLE if loading else PyBUF_SIMPLE)
     except BaseException:
         PyBuffer_Release(&h)
         raise
-    with nogil:
-        convert(h.buf, r.buf, r.len // 4)
-    PyBuffer_Release(&h)
-    PyBuffer_Release(&r)
+    job.convert, job.half, job.real, job.count = convert, <char *>h.buf, <char *>r.buf, r.len // 4
+    memset(&sweep, 0, sizeof(sweep))
+    sweep.one, sweep.job, sweep.items, sweep.work = convert_item, &job, items_of(job.count), <double>job.count
+    try:
+        run_sweep(&sweep)
+    finally:
+        PyBuffer_Release(&h)
+        PyBuffer_Release(&r)
     return 0
 
 
@@ -87,7 +111,7 @@ cdef load(a, Halves kind):
     # as integers: bfloat16 has no buffer, and a copy of halves first is cheaper than a conversion with strides
     bits = plain(a.view(U16))
     result = fresh(a.shape, F32)
-    run(convert, bits, result, True)
+    run_halves(convert, bits, result, True)
     return result
 
 
@@ -99,7 +123,7 @@ cdef store(y, dtype, out, Halves kind):
         return None
     if out is None or not (out.flags.c_contiguous and out.flags.aligned):
         out = fresh(y.shape, dtype)
-    run(convert, out.view(U16), plain(y), False)
+    run_halves(convert, out.view(U16), plain(y), False)
     return out
 
 
@@ -114,7 +138,9 @@ def to_native(a, dtype):
             result = load(a, kind)
             if result is not None:
                 return result
-    return a if a.dtype == dtype and a.dtype.isnative else a.astype(dtype)
+    elif dtype.num == FLOAT64 and halves_of(a.dtype) != NEITHER:
+        a = to_native(a, F32)
+    return a if a.dtype == dtype and a.dtype.isnative else cast(a, dtype)
 
 
 def to_result(y, dtype, out=None):
@@ -126,7 +152,7 @@ def to_result(y, dtype, out=None):
     if kind == BFLOAT16 and y.dtype == F64:
         # rounded to float32 first, which ml_dtypes does too: as if the float32 result were converted
         with errstate(over="ignore", under="ignore", invalid="ignore"):
-            y = y.astype(F32)
+            y = cast(y, F32)
     if kind != NEITHER and y.dtype.num == FLOAT32:
         converted = store(y, dtype, out, kind)
         if converted is not None:
@@ -135,8 +161,5 @@ def to_result(y, dtype, out=None):
         if y.dtype == dtype:
             return y
         with errstate(over="ignore", under="ignore", invalid="ignore"):
-            return y.astype(dtype)
-    if y is not out:
-        with errstate(over="ignore", under="ignore", invalid="ignore"):
-            copyto(out, y, casting="unsafe")
-    return out
+            return cast(y, dtype)
+    return out if y is out else move(out, y)

@@ -18,8 +18,8 @@ from ._convert import to_result
 from ._convolutions import check_plain, check_transposed
 from ._plan import choose
 from ._pools import AdaptiveMaximum, Pooling, PowerPooling, Wanted, Window, check_pool
-from ._run.gradients import PoolGradProgram, WeightGradProgram
 from ._run.elementwise import absolute
+from ._run.gradients import PoolGradProgram, WeightGradProgram
 from ._run.runner import PyRunner, Runner
 from ._run.sums import ChannelSums
 from ._strategies import Array, Arrays, Frame, converted, convolution_runner, dtypes_of

@@ -32,3 +32,4 @@ cdef enum:
 cdef int run_sweep(const Sweep *sweep, Watch *signals=*) except -1
 cdef Py_ssize_t items_of(Py_ssize_t count) noexcept nogil
 cpdef object move(to, x)
+cpdef object cast(x, dtype)

@@ -85,11 +85,20 @@ cdef struct Walk:
 
 
 cdef void plan_walk(Walk *walk, const Py_buffer *to, const Py_buffer *x) noexcept:
-    """Axes of one element are left out, and those that lie one behind the other merged; the last one is no short one."""
-    cdef int i, r = -1, longest = 0
+    """Axes in the order of their strides in the target. Those of one element are left out, those that lie one behind the
+    other merged; the last one is no short one."""
+    cdef int order[RANK]
+    cdef int i, j, r = -1, longest = 0
     walk.to, walk.from_, walk.count = <char *>to.buf, <char *>x.buf, 1
     for i in range(to.ndim):
         walk.count *= to.shape[i]
+        j = i
+        while j and abs(to.strides[order[j - 1]]) < abs(to.strides[i]):
+            order[j] = order[j - 1]
+            j -= 1
+        order[j] = i
+    for j in range(to.ndim):
+        i = order[j]
         if to.shape[i] == 1:
             continue
         if (r >= 0 and walk.to_step[r] == to.strides[i] * to.shape[i]
@@ -245,10 +254,12 @@ cpdef object move(to, x):
     return to
 
 
-def cast(x, dtype):
-    """A contiguous copy of an array in a dtype."""
+cpdef object cast(x, dtype):
+    """A copy of an array in a dtype, its axes in the order of its strides, as astype() makes it."""
     if x.size < LEAST:
-        return x.astype(dtype, order="C")
+        return x.astype(dtype)
+    if not x.flags.c_contiguous:
+        return move(np.empty_like(x, dtype, subok=False), x)
     return move(new_output(x.shape, dtype, array_bytes(x.shape, dtype)), x)
 
 
