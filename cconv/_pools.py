@@ -324,7 +324,8 @@ class PowerSum:
             return elementwise.squared(x)
         if self.norm in (1, np.inf):
             return elementwise.absolute(x)
-        y: Array = np.power(np.abs(x), x.dtype.type(self.norm))
+        y = elementwise.absolute(x)
+        np.power(y, y.dtype.type(self.norm), out=y)  # whose last bits no library of C has
         return y
 
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:

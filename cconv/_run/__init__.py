@@ -14,7 +14,17 @@ threads    the pool of threads (workers.h), how many a call may use, and signals
 from .. import _cpu
 from .._version import check_stamp
 from . import (
-    conv, elementwise, entry, gradients, memory, moves, planes, pool, runner, sums, threads,
+    conv,
+    elementwise,
+    entry,
+    gradients,
+    memory,
+    moves,
+    planes,
+    pool,
+    runner,
+    sums,
+    threads,
 )  # fmt: skip
 from .memory import drop_kept, fresh
 from .threads import get_num_threads, kind, limit_here, set_num_threads

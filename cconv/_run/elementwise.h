@@ -182,22 +182,30 @@ static inline cconv_row cast_of(int from, int to) { return from < 0 || to < 0 ? 
 
 /* --------------------------------------------------------------------------------------------------------- powers */
 
-/* |a|, a*a, and of their sums: y times `with`, and its root. A maximum of nothing, -inf, is an empty sum. */
-#define CCONV_POWERS(name, T, absolute, root)                                                                          \
+/* Of powers |a| and a*a; of their sums y times `with`, and its root; a maximum of nothing, -inf, is an empty sum.
+ * Of gradients: y times a, times the sign of a, divided by, with the sign of a, and zeros where a is zero. */
+#define CCONV_SIGN(T, a) ((a) > 0 ? (T)1 : (a) < 0 ? (T)-1 : (a) == 0 ? (T)0 : (a))
+#define CCONV_POWERS(name, T, absolute, root, signed_as)                                                               \
     CCONV_ROW(abs_##name, T, T, y = absolute(a))                                                                       \
     CCONV_ROW(square_##name, T, T, y = a * a)                                                                          \
     CCONV_ROW(scale_##name, T, T, y = a * (T)with)                                                                     \
     CCONV_ROW(root_##name, T, T, y = root(a * (T)with))                                                                \
-    CCONV_ROW(positive_##name, T, T, y = a < 0 ? 0 : a)
-CCONV_POWERS(f32, float, fabsf, sqrtf)
-CCONV_POWERS(f64, double, fabs, sqrt)
+    CCONV_ROW(positive_##name, T, T, y = a < 0 ? 0 : a)                                                                \
+    CCONV_ROW(by_sign_##name, T, T, y *= CCONV_SIGN(T, a) * (T)with)                                                   \
+    CCONV_ROW(by_value_##name, T, T, y = a != 0 ? y * (a * (T)with) : 0)                                               \
+    CCONV_ROW(divide_##name, T, T, y = y != 0 ? a * ((T)1 / y) : 0)                                                    \
+    CCONV_ROW(sign_as_##name, T, T, y = signed_as(y, a) * (T)with)                                                     \
+    CCONV_ROW(times_##name, T, T, y *= a)                                                                              \
+    CCONV_ROW(blank_##name, T, T, y = a != 0 ? y : 0)
+CCONV_POWERS(f32, float, fabsf, sqrtf, copysignf)
+CCONV_POWERS(f64, double, fabs, sqrt, copysign)
 
-enum { P_ABS, P_SQUARE, P_SCALE, P_ROOT, P_POSITIVE };
+#define CCONV_POWER_ROWS(name)                                                                                         \
+    {abs_##name, square_##name, scale_##name, root_##name, positive_##name, by_sign_##name, by_value_##name,           \
+     divide_##name, sign_as_##name, times_##name, blank_##name}
+/* in the order of Power in elementwise.pyx */
 static inline cconv_row power_of(int which, ptrdiff_t size) {
-    static const cconv_row rows[2][5] = {
-        {abs_f32, square_f32, scale_f32, root_f32, positive_f32},
-        {abs_f64, square_f64, scale_f64, root_f64, positive_f64},
-    };
+    static const cconv_row rows[2][11] = {CCONV_POWER_ROWS(f32), CCONV_POWER_ROWS(f64)};
     return rows[size == 8][which];
 }
 #endif

@@ -280,6 +280,12 @@ cdef enum Power:
     SCALED
     ROOT
     POSITIVE
+    BY_SIGN
+    BY_VALUE
+    DIVIDED
+    SIGN_AS
+    TIMES
+    BLANK
 
 
 cdef object powered(x, Power which, to, double with_):
@@ -313,3 +319,35 @@ def root(x, double factor, to=None):
 def not_negative(x, to=None):
     """The larger of x and 0; a NaN stays one."""
     return powered(x, POSITIVE, to, 0)
+
+
+# of gradients: `to` is changed
+
+def multiply_by_sign(to, x, double factor):
+    """to *= sign(x) * factor."""
+    return powered(x, BY_SIGN, to, factor)
+
+
+def multiply_by_value(to, x, double factor):
+    """to *= x * factor, and 0 where x is."""
+    return powered(x, BY_VALUE, to, factor)
+
+
+def divide_by(to, x):
+    """to = x / to, by the reciprocal, and 0 where `to` is."""
+    return powered(x, DIVIDED, to, 0)
+
+
+def take_sign(to, x, double factor):
+    """to = to with the sign of x, times factor."""
+    return powered(x, SIGN_AS, to, factor)
+
+
+def multiply(to, x):
+    """to *= x."""
+    return powered(x, TIMES, to, 0)
+
+
+def blank(to, x):
+    """Zeros where x is zero."""
+    return powered(x, BLANK, to, 0)
