@@ -93,7 +93,7 @@ cdef int run_halves(convert_run convert, half, real, bint loading) except -1:
         raise
     job.convert, job.half, job.real, job.count = convert, <char *>h.buf, <char *>r.buf, r.len // 4
     memset(&sweep, 0, sizeof(sweep))
-    sweep.one, sweep.job, sweep.items, sweep.work = convert_item, &job, items_of(job.count), <double>job.count
+    sweep.one, sweep.job, sweep.items, sweep.work = convert_item, &job, items_of(job.count), job.count / 4.0
     try:
         run_sweep(&sweep)
     finally:

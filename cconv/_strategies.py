@@ -303,8 +303,9 @@ class Folding:
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:
         y: Array = self.runner(arrays)
         size, before, after = self.strategy.size, self.strategy.before, self.strategy.after
-        for a in range(3 - self.rank, 3):
-            y = fold_axis(y, a - 3, (size[a], before[a], after[a]), self.strategy.mode)
+        with np.errstate(all="ignore"):  # of infinities, as in a kernel
+            for a in range(3 - self.rank, 3):
+                y = fold_axis(y, a - 3, (size[a], before[a], after[a]), self.strategy.mode)
         return move(fresh(y.shape, y.dtype) if out is None else out, y)
 
 
@@ -327,11 +328,10 @@ def fold_axis(grad: Array, axis: int, ends: tuple[int, int, int], mode: PadMode)
 
 def add_sum(to: Array, x: Array) -> None:
     """The sum along the first axis is added, in NumPy's order: one after the other where they are few."""
-    if len(x) < 8:
-        total = move(fresh(to.shape, to.dtype), x[:1]) if len(x) else x[:1]
+    if 0 < len(x) < 8 and x.size > 1 << 16:
+        total = move(fresh(to.shape, to.dtype), x[:1])
         for i in range(1, len(x)):
             add(total, x[i : i + 1])
-        add(to[: len(x)], total)
+        add(to, total)
     else:
-        with np.errstate(all="ignore"):
-            to += x.sum(0)
+        to += x.sum(0)

@@ -42,12 +42,29 @@ typedef void (*cconv_row)(char *to, ptrdiff_t to_step, const char *from, ptrdiff
 
 typedef struct { uint64_t low, high; } cconv_16;
 
+/* memcpy and memset, which for short rows would mostly be calls */
+#define CCONV_SHORT(step) if (n & step) { CCONV_STEP(step) }
+static inline void cconv_copy(char *to, const char *from, size_t n) {
+#define CCONV_STEP(step) memcpy(to, from, step); to += step; from += step;
+    if (n > 128) { memcpy(to, from, n); return; }
+    for (; n >= 16; n -= 16) { CCONV_STEP(16) }
+    CCONV_SHORT(8) CCONV_SHORT(4) CCONV_SHORT(2) CCONV_SHORT(1)
+#undef CCONV_STEP
+}
+static inline void cconv_zero(char *to, size_t n) {
+#define CCONV_STEP(step) memset(to, 0, step); to += step;
+    if (n > 128) { memset(to, 0, n); return; }
+    for (; n >= 16; n -= 16) { CCONV_STEP(16) }
+    CCONV_SHORT(8) CCONV_SHORT(4) CCONV_SHORT(2) CCONV_SHORT(1)
+#undef CCONV_STEP
+}
+
 #define CCONV_COPY(size, T)                                                                                            \
     static void copy_##size(char *to, ptrdiff_t to_step, const char *from, ptrdiff_t step, ptrdiff_t n, double with) { \
         ptrdiff_t i;                                                                                                   \
         (void)with;                                                                                                    \
         if (to_step == size && step == size) {                                                                         \
-            memcpy(to, from, (size_t)n * size);                                                                        \
+            cconv_copy(to, from, (size_t)n * size);                                                                     \
             return;                                                                                                    \
         }                                                                                                              \
         if (to_step == size) {                                                                                         \

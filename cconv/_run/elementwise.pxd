@@ -7,7 +7,9 @@ from cconv.kernels.job cimport Watch, item_run
 cdef extern from "elementwise.h" nogil:
     ctypedef void (*cconv_row)(char *to, Py_ssize_t to_step, const char *from_, Py_ssize_t step, Py_ssize_t n,
                                double with_) noexcept
-    ctypedef void (*cconv_place)(char *to, const char *from_, const int64_t *at, Py_ssize_t n, Py_ssize_t plane) noexcept
+    ctypedef void (*cconv_place)(char *to, const char *from_, const int64_t *at, Py_ssize_t n,
+                                 Py_ssize_t plane) noexcept
+    void fill_zeros "cconv_zero"(char *to, size_t n) noexcept
     cconv_row copy_of(Py_ssize_t size) noexcept
     cconv_row add_of(int kind, Py_ssize_t size) noexcept
     cconv_row cast_of(int from_, int to) noexcept
@@ -23,7 +25,7 @@ cdef struct Sweep:
     item_run one
     void *job
     Py_ssize_t items
-    double work                     # of all items, in elements
+    double work                     # of all items, in elements of some ns
     Py_ssize_t workspace_bytes      # of one thread
 
 cdef enum:

@@ -24,9 +24,9 @@ cdef object errstate = np.errstate, copyto = np.copyto
 
 cdef enum:
     RANK = 10                       # axes of a walk
-    LEAST = 1 << 13                 # elements from which on it pays to look for a row
+    LEAST = 1 << 16                 # elements from which on it pays to look for a row
     NUMBERS = 24                    # of NumPy's own dtypes
-    GRAIN = 50000                   # elements that are worth a thread
+    GRAIN = 50000                   # work that is worth a thread
 
 # ---------------------------------------------------------------- items on the threads
 
@@ -85,8 +85,8 @@ cdef struct Walk:
 
 
 cdef void plan_walk(Walk *walk, const Py_buffer *to, const Py_buffer *x) noexcept:
-    """Axes in the order of their strides in the target. Those of one element are left out, those that lie one behind the
-    other merged; the last one is no short one."""
+    """Axes in the order of the target's strides. Those of one element are left out, those that lie one behind the other
+    merged; the last one is no short one."""
     cdef int order[RANK]
     cdef int i, j, r = -1, longest = 0
     walk.to, walk.from_, walk.count = <char *>to.buf, <char *>x.buf, 1
@@ -170,8 +170,10 @@ cdef bint whole(Operand *o, Py_ssize_t size) noexcept:
     return True
 
 
-cdef bint walk_through(cconv_row row, to, x, double with_) except -1:
-    """Does a row's work to all elements of two arrays of one shape; False, and nothing done, where NumPy has to."""
+cdef bint walk_through(cconv_row row, to, x, double with_, bint apart=False) except -1:
+    """Does a row's work to all elements of two arrays of one shape; False, and nothing done, where NumPy has to.
+
+    `apart`: it has to where the arrays may overlap, too."""
     cdef Operand all[2]
     cdef Walk walk
     cdef Sweep sweep
@@ -181,31 +183,19 @@ cdef bint walk_through(cconv_row row, to, x, double with_) except -1:
         hold(&all[1], x, PyBUF_STRIDES)
         if all[0].view.ndim > RANK or not (
             whole(&all[0], all[0].view.itemsize) and whole(&all[1], all[1].view.itemsize)
-        ):
+        ) or (apart and overlap(&all[0], &all[1])):
             return False
         plan_walk(&walk, &all[0].view, &all[1].view)
         walk.row, walk.with_ = row, with_
         memset(&sweep, 0, sizeof(sweep))
         sweep.one, sweep.job = walk_item, &walk
-        sweep.items, sweep.work = items_of(walk.count), <double>walk.count
+        sweep.items = items_of(walk.count)
+        sweep.work = walk.count / (4.0 if walk.rank == 1 else 2.0)
         run_sweep(&sweep)
     finally:
         release(&all[0])
         release(&all[1])
     return True
-
-
-cdef bint apart(to, x) except -1:
-    """Whether the spans of two arrays do not meet."""
-    cdef Operand all[2]
-    memset(all, 0, sizeof(all))
-    hold(&all[0], to, PyBUF_STRIDES)
-    try:
-        hold(&all[1], x, PyBUF_STRIDES)
-        return not overlap(&all[0], &all[1])
-    finally:
-        release(&all[0])
-        release(&all[1])
 
 
 # ---------------------------------------------------------------- conversions
@@ -247,8 +237,11 @@ cpdef object move(to, x):
     cdef cconv_row row
     if x.size >= LEAST and x.shape == to.shape:
         row = row_of(x.dtype, to.dtype)
-        if row != NULL and apart(to, x) and walk_through(row, to, x, 0):
+        if row != NULL and walk_through(row, to, x, 0, True):
             return to
+    if x.dtype is to.dtype:
+        copyto(to, x)
+        return to
     with errstate(over="ignore", under="ignore", invalid="ignore"):
         copyto(to, x, casting="unsafe")
     return to
@@ -266,11 +259,9 @@ cpdef object cast(x, dtype):
 # ---------------------------------------------------------------- sums and powers
 
 def add(to, x):
-    """to += x for native arrays of one shape and dtype, which do not overlap."""
-    cdef cconv_row row = add_of(ord(to.dtype.kind), to.dtype.itemsize)
-    if x.size < LEAST or not walk_through(row, to, x, 0):
-        with errstate(all="ignore"):  # of infinities, as in a kernel
-            to += x
+    """to += x for native arrays of one shape and dtype, which do not overlap; NumPy may warn of infinities."""
+    if x.size < LEAST or not walk_through(add_of(ord(to.dtype.kind), to.dtype.itemsize), to, x, 0):
+        to += x
     return to
 
 

@@ -9,7 +9,7 @@ from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.pycapsule cimport PyCapsule_GetPointer
 from libc.string cimport memset
 
-from cconv._run.elementwise cimport EACH, Sweep, add_of, cconv_row, copy_of, move, items_of, run_sweep
+from cconv._run.elementwise cimport EACH, Sweep, add_of, cconv_row, copy_of, fill_zeros, move, items_of, run_sweep
 from cconv._run.memory cimport array_bytes, new_output
 from cconv._run.operand cimport Form, Operand, hold, release, take_input
 from cconv._run.runner cimport Runner
@@ -97,39 +97,42 @@ cdef void unfold_item(void *job_, Py_ssize_t item, char *workspace) noexcept nog
     """The next EACH elements of (N, C, kd, kh, kw, od, oh, ow), in rows along ow."""
     cdef BlockJob *job = <BlockJob *>job_
     cdef Blocks *b = &job.b
-    cdef Py_ssize_t shape[7]
-    cdef Py_ssize_t at[7]
+    cdef Py_ssize_t shape[6]
+    cdef Py_ssize_t at[6]
     cdef Py_ssize_t first = item * EACH, left = min(<Py_ssize_t>EACH, job.count - first), size = job.itemsize
-    cdef Py_ssize_t d, h, n, lo, hi, shift, length = b.out[2], begin = first % length
+    cdef Py_ssize_t planes = b.channels * b.kernel[0] * b.kernel[1] * b.kernel[2] * b.out[0] * b.out[1]
+    cdef Py_ssize_t length = b.out[2], begin = first % length, sample = first // length // planes
+    cdef Py_ssize_t d, h, n, end, low = 0, high = 0, lo, hi, shift = 0, tap = -1
     cdef char *y = job.y + first * size
     cdef const char *x
     cdef int a
     shape[0] = b.channels
     for a in range(3):
         shape[1 + a] = b.kernel[a]
-    shape[4], shape[5], shape[6] = b.out[0], b.out[1], 1
-    unravel(first // length % (b.channels * b.kernel[0] * b.kernel[1] * b.kernel[2] * b.out[0] * b.out[1]),
-            shape, 7, at)
-    cdef Py_ssize_t sample = first // length // (b.channels * b.kernel[0] * b.kernel[1] * b.kernel[2]
-                                                 * b.out[0] * b.out[1])
+    shape[4], shape[5] = b.out[0], b.out[1]
+    unravel(first // length % planes, shape, 6, at)
     while left > 0:
+        if at[3] != tap:
+            # of the windows of a row, low..high read inside with this tap
+            tap = at[3]
+            shift = tap * b.dilation[2] - b.before[2]
+            low = min(length, up_div(-shift, b.stride[2]))
+            high = max(low, min(length, up_div(b.size[2] - shift, b.stride[2])))
         n = min(left, length - begin)
+        end = begin + n
         d, h = read_at(b, 0, at[4], at[1]), read_at(b, 1, at[5], at[2])
         if d < 0 or h < 0:
-            memset(y, 0, n * size)
+            fill_zeros(y, n * size)
         else:
-            # of the outputs begin..begin+n, lo..hi read inside
-            shift = at[3] * b.dilation[2] - b.before[2]
-            lo = min(max(begin, up_div(-shift, b.stride[2])), begin + n)
-            hi = max(lo, min(begin + n, up_div(b.size[2] - shift, b.stride[2])))
+            lo, hi = min(max(begin, low), end), max(begin, min(end, high))
             x = job.x + sample * job.xn + at[0] * job.xc + d * job.xs[0] + h * job.xs[1]
             if lo > begin:
-                memset(y, 0, (lo - begin) * size)
+                fill_zeros(y, (lo - begin) * size)
             if hi > lo:
                 job.row(y + (lo - begin) * size, size, x + (lo * b.stride[2] + shift) * job.xs[2],
                         b.stride[2] * job.xs[2], hi - lo, 0)
-            if hi < begin + n:
-                memset(y + (hi - begin) * size, 0, (begin + n - hi) * size)
+            if hi < end:
+                fill_zeros(y + (max(lo, hi) - begin) * size, (end - max(lo, hi)) * size)
         y += n * size
         left -= n
         begin = 0
@@ -175,7 +178,7 @@ cdef void fold_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil
     while left > 0:
         n = min(left, length - begin)
         sums = workspace if job.load else y
-        memset(sums, 0, n * (4 if job.load else size))
+        fill_zeros(sums, n * (4 if job.load else size))
         for kd in range(b.kernel[0]):
             d = window(b, 0, at[2], kd)
             for kh in range(b.kernel[1] if d >= 0 else 0):

@@ -4,8 +4,6 @@
 Always in the same order, whatever the threads, and that of NumPy for arrays that lie one element behind the other:
 pairwise along a plane, then one sample after the other; of tiny planes first the samples.
 """
-import numpy as np
-
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
 from libc.string cimport memset
 
@@ -106,11 +104,11 @@ cdef void join_parts(SumJob *job, number *partial) noexcept nogil:
 cdef void sum_tiny(SumJob *job, Py_ssize_t item, number *y) noexcept nogil:
     """Some channels of tiny planes: the samples of each position, then the positions."""
     cdef number sums[ROWS]
-    cdef Py_ssize_t c0 = item * job.each, c1 = min(job.channels, c0 + job.each), n = (c1 - c0) * job.plane, i, s
+    cdef Py_ssize_t c0 = item * job.each, c1 = min(job.channels, c0 + job.each), n = (c1 - c0) * job.plane, i, _s
     cdef const number *x = <number *>job.x + c0 * job.plane
     for i in range(n):
         sums[i] = x[i]
-    for s in range(1, job.samples):
+    for _s in range(1, job.samples):
         x += job.channels * job.plane
         for i in range(n):
             sums[i] += x[i]
