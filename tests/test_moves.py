@@ -61,11 +61,9 @@ def same(y, expected):
 
 # ---------------------------------------------------------------- conversions
 
-FINITE = [("f4", "i4"), ("f8", "i8")]  # other floats have no integers they become
 
-
-@pytest.mark.parametrize("pair", itertools.product(NUMBERS, repeat=2), ids="-".join)
-def test_conversions_are_those_of_numpy(pair, threads):
+@pytest.mark.parametrize("pair", list(itertools.product(NUMBERS, repeat=2)), ids="-".join)
+def test_conversions_are_those_of_numpy(pair):
     source, target = map(np.dtype, pair)
     if source.kind == "c" and target.kind != "c" and source != target:
         pytest.skip("warns of a lost part")
@@ -103,7 +101,9 @@ def test_arrays_that_overlap():
     same(elementwise.move(b, b[::-1]), expected)
 
 
-@pytest.mark.parametrize("shape", [(), (0, 70_000), (1, 1), (70_000,), (2,) * 17, (40_000, 2), (3, 1, 50_000)])
+@pytest.mark.parametrize(
+    "shape", [(), (0, 70_000), (1, 1), (70_000,), (2,) * 17, (40_000, 2), (3, 1, 50_000)]
+)
 def test_shapes(shape):
     a = values("i2", *shape) if 0 not in shape else np.zeros(shape, "i2")
     same(elementwise.cast(np.asarray(a, "i2"), np.dtype("f4")), np.asarray(a).astype("f4"))
@@ -156,7 +156,7 @@ def folded(u, size, kernel, stride, dilation, pads):
             for t, d, s, o in zip(tap, dilation, stride, out, strict=True)
         )
         with np.errstate(all="ignore"):
-            result[(..., *place)] += columns[(..., *tap)]
+            result[(..., *place)] += columns[(slice(None), slice(None), *tap)]
     crop = tuple(slice(b, b + L) for L, (b, _) in zip(size, pads, strict=True))
     with np.errstate(all="ignore"):
         return result[(..., *crop)].astype(u.dtype)
@@ -216,12 +216,16 @@ def test_max_unpool(dtype, shape, threads):
     for i in np.ndindex(*shape[:2]):
         for j, v in zip(at[i].reshape(-1), a[i].reshape(-1), strict=True):
             expected[(*i, j)] = v
-    for (_, x), (_, index), kind in zip(layouts(a), layouts(at), ("i8", "i4", "u8", "u4", ">i8"), strict=True):
+    for (_, x), (_, index), kind in zip(
+        layouts(a), layouts(at), ("i8", "i4", "u8", "u4", ">i8"), strict=True
+    ):
         y = cconv.max_unpool2d(x, index.astype(kind), 1)
         same(y, expected.reshape(shape))
         if x.dtype.kind == "f":
             out = np.zeros((*shape[:3], 2 * shape[3]), dtype)[..., ::2]
-            taken = np.take_along_axis(a.reshape(*shape[:2], -1), at.reshape(*shape[:2], -1), -1)
+            taken = np.take_along_axis(
+                a.reshape(*shape[:2], plane), at.reshape(*shape[:2], plane), -1
+            )
             for result in (
                 grad.max_unpool2d_input(index.astype(kind), x, 1),
                 grad.max_unpool2d_input(index.astype(kind), x, 1, out=out),
@@ -265,11 +269,21 @@ def test_bias_gradients(dtype, shape, threads):
     np.testing.assert_array_equal(out, y)
 
 
+def test_bias_gradient_of_many_samples(threads):
+    """Added up in runs: more digits than one after the other."""
+    g = np.random.default_rng(0).random((300_001, 3, 2), "f4")
+    np.testing.assert_allclose(grad.conv1d_bias(g), g.sum((0, 2), dtype="f8"), rtol=1e-6)
+
+
 @pytest.mark.parametrize("dtype", ["f4", "f8"])
 @pytest.mark.parametrize("norm", [1, 2, 3, 0.5, np.inf])
 def test_powers(dtype, norm, threads):
     x = values(dtype, 2, 5, 120, 130)
-    x = np.where(np.abs(x) < 1e-3, 0, np.nan_to_num(x, posinf=3, neginf=-3)).clip(-1e4, 1e4).astype(dtype)
+    x = (
+        np.where(np.abs(x) < 1e-3, 0, np.nan_to_num(x, posinf=3, neginf=-3))
+        .clip(-1e4, 1e4)
+        .astype(dtype)
+    )
     y = cconv.lp_pool2d(x, norm, 2)
     for _, strided in layouts(x):
         same(cconv.lp_pool2d(strided, norm, 2), y)
@@ -281,17 +295,19 @@ def test_powers(dtype, norm, threads):
         gx = grad.lp_pool2d_input(x, gy, norm, 2)
         with np.errstate(all="ignore"):
             slope = np.repeat(np.repeat(gy.astype("f8") * right ** -(norm - 1.0), 2, 2), 2, 3)
-            wanted = np.where(x != 0, slope * np.abs(x.astype("f8")) ** (norm - 1.0) * np.sign(x), 0)
+            wanted = np.where(
+                x != 0, slope * np.abs(x.astype("f8")) ** (norm - 1.0) * np.sign(x), 0
+            )
         if norm != np.inf:
-            np.testing.assert_allclose(gx, wanted, rtol=2e-5 if dtype == "f4" else 1e-12, atol=1e-30)
+            np.testing.assert_allclose(
+                gx, wanted, rtol=2e-5 if dtype == "f4" else 1e-12, atol=1e-30
+            )
 
 
 def test_integers_wrap(threads):
     u = np.full((1, 9, 300 * 300), 100, "i1")
     y = cconv.fold(u, (302, 302), 3)
-    assert y.dtype == np.int8 and (y[0, 0, 2:-2, 2:-2] == np.int8(900 - 1024 + 256 - 4 * 0 - 256 + 124 - 0)).all() or (
-        y[0, 0, 5, 5] == np.array(900).astype("i1")
-    )
+    assert y.dtype == np.int8 and (y[0, 0, 2:-2, 2:-2] == np.array(900).astype("i1")).all()
     x = np.full((1, 1, 400, 400), 200, "u1")
     w = np.full((1, 1, 1, 1), 2, "u1")
     assert (cconv.conv2d(x, w) == np.array(400).astype("u1")).all()
@@ -321,11 +337,18 @@ def test_gradients_under_padding_modes(mode, threads):
 
 def test_complex_convolutions(threads):
     x, w = values("c8", 2, 4, 120, 130), values("c8", 6, 2, 1, 1, seed=5)
-    x, w = np.nan_to_num(x, posinf=1, neginf=-1).clip(-9, 9), np.nan_to_num(w, posinf=1, neginf=-1).clip(-9, 9)
+    x, w = (
+        np.nan_to_num(x, posinf=1, neginf=-1).clip(-9, 9),
+        np.nan_to_num(w, posinf=1, neginf=-1).clip(-9, 9),
+    )
     y = cconv.conv2d(x, w, groups=2)
     expected = np.concatenate(
         [
-            np.einsum("oc,nchw->nohw", w[i * 3 : i * 3 + 3, :, 0, 0].astype("c16"), x[:, 2 * i : 2 * i + 2])
+            np.einsum(
+                "oc,nchw->nohw",
+                w[i * 3 : i * 3 + 3, :, 0, 0].astype("c16"),
+                x[:, 2 * i : 2 * i + 2],
+            )
             for i in range(2)
         ],
         1,
