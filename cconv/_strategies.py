@@ -182,7 +182,7 @@ def double_input(x: Array, groups: int, rank: int) -> Array:
     c = x.shape[-rank - 1] // groups
     parts = x.reshape(*lead, groups, c, *x.shape[-rank:])
     result = fresh((*lead, groups, 2, c, *x.shape[-rank:]), parts.real.dtype)
-    axes = (slice(None),) * (len(lead) + 1)
+    axes: tuple[Any, ...] = (slice(None),) * (len(lead) + 1)
     move(result[(*axes, 0)], parts.real)
     move(result[(*axes, 1)], parts.imag)
     return result.reshape(*lead, 2 * c * groups, *x.shape[-rank:])
@@ -206,7 +206,7 @@ def join_complex(y: Array, groups: int, rank: int, dtype: np.dtype[Any]) -> Arra
     o = y.shape[-rank - 1] // (2 * groups)
     parts = y.reshape(*lead, groups, 2, o, *y.shape[-rank:])
     result = fresh((*lead, groups, o, *y.shape[-rank:]), dtype)
-    axes = (slice(None),) * (len(lead) + 1)
+    axes: tuple[Any, ...] = (slice(None),) * (len(lead) + 1)
     move(result.real, parts[(*axes, 0)])
     move(result.imag, parts[(*axes, 1)])
     return result.reshape(*lead, groups * o, *y.shape[-rank:])

@@ -254,7 +254,7 @@ def test_indices_are_looked_at_before_anything_is_written(bad, threads):
 
 @pytest.mark.parametrize("dtype", ["f2", "f4", "f8", ">f8"])
 @pytest.mark.parametrize(
-    "shape", [(1, 1, 7), (3, 2, 63), (3, 5, 64), (700, 90, 5), (9, 700, 777), (1, 2, 900_001), (4000, 3, 1), (0, 4, 9)]
+    "shape", [(1, 1, 7), (3, 2, 63), (3, 5, 64), (700, 90, 5), (9, 700, 777), (1, 2, 900_001), (1000, 3, 1), (0, 4, 9)]
 )  # fmt: skip
 def test_bias_gradients(dtype, shape, threads):
     g = np.random.default_rng(0).standard_normal(shape).astype(dtype)

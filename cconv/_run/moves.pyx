@@ -34,7 +34,7 @@ cdef own_order(a):
 
 # ---------------------------------------------------------------- the windows of unfold and fold
 
-cdef struct Blocks:
+cdef struct Windows:
     Py_ssize_t size[3]              # of the array that the windows lie in
     Py_ssize_t kernel[3]
     Py_ssize_t stride[3]
@@ -45,7 +45,7 @@ cdef struct Blocks:
 
 
 cdef struct BlockJob:
-    Blocks b
+    Windows b
     char *x
     char *y
     Py_ssize_t itemsize
@@ -78,13 +78,13 @@ cdef inline void advance(const Py_ssize_t *shape, int rank, Py_ssize_t *at) noex
         at[a] += 1
 
 
-cdef inline Py_ssize_t read_at(const Blocks *b, int a, Py_ssize_t o, Py_ssize_t t) noexcept nogil:
+cdef inline Py_ssize_t read_at(const Windows *b, int a, Py_ssize_t o, Py_ssize_t t) noexcept nogil:
     """Where the tap t of the window o reads along an axis, or -1 in the padding."""
     cdef Py_ssize_t i = o * b.stride[a] + t * b.dilation[a] - b.before[a]
     return i if 0 <= i < b.size[a] else -1
 
 
-cdef inline Py_ssize_t window(const Blocks *b, int a, Py_ssize_t i, Py_ssize_t t) noexcept nogil:
+cdef inline Py_ssize_t window(const Windows *b, int a, Py_ssize_t i, Py_ssize_t t) noexcept nogil:
     """The window whose tap t reads the position i of an axis, or -1."""
     i += b.before[a] - t * b.dilation[a]
     if i < 0 or i % b.stride[a]:
@@ -96,7 +96,7 @@ cdef inline Py_ssize_t window(const Blocks *b, int a, Py_ssize_t i, Py_ssize_t t
 cdef void unfold_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:
     """The next EACH elements of (N, C, kd, kh, kw, od, oh, ow), in rows along ow."""
     cdef BlockJob *job = <BlockJob *>job_
-    cdef Blocks *b = &job.b
+    cdef Windows *b = &job.b
     cdef Py_ssize_t shape[6]
     cdef Py_ssize_t at[6]
     cdef Py_ssize_t first = item * EACH, left = min(<Py_ssize_t>EACH, job.count - first), size = job.itemsize
@@ -144,7 +144,7 @@ cdef void unfold_item(void *job_, Py_ssize_t item, char *workspace) noexcept nog
 
 cdef void fold_row(BlockJob *job, const char *x, Py_ssize_t lo, Py_ssize_t hi, char *y, float *space) noexcept nogil:
     """Adds what a row of windows has for lo..hi of a row of the result, tap by tap; y begins at lo."""
-    cdef Blocks *b = &job.b
+    cdef Windows *b = &job.b
     cdef Py_ssize_t t, first, last, size = 4 if job.load else job.itemsize
     cdef const char *from_
     for t in range(b.kernel[2]):
@@ -164,7 +164,7 @@ cdef void fold_row(BlockJob *job, const char *x, Py_ssize_t lo, Py_ssize_t hi, c
 cdef void fold_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:
     """The next EACH elements of (N, C, D, H, W), in rows along W; the taps of each are added up in their order."""
     cdef BlockJob *job = <BlockJob *>job_
-    cdef Blocks *b = &job.b
+    cdef Windows *b = &job.b
     cdef Py_ssize_t shape[4]
     cdef Py_ssize_t at[4]
     cdef Py_ssize_t first = item * EACH, left = min(<Py_ssize_t>EACH, job.count - first), size = job.itemsize
@@ -197,8 +197,8 @@ cdef void fold_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil
 
 
 cdef class BlockRunner(Runner):
-    """What unfold and fold share. `blocks` fills Blocks."""
-    cdef Blocks blocks
+    """What unfold and fold share. `blocks` fills Windows."""
+    cdef Windows blocks
 
     def __init__(self, strategy, dict blocks, dtype, out_shape):
         self.blocks = blocks

@@ -42,7 +42,7 @@ cdef void check_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogi
         raise_flag(&job.outside)
 
 
-cdef void scatter_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:
+cdef void put_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:
     """Some planes: of equal indices the last one wins, so a plane is one thread's."""
     cdef PlaceJob *job = <PlaceJob *>job_
     cdef Py_ssize_t plane, at, n, end, size = job.itemsize
@@ -66,7 +66,7 @@ cdef void scatter_item(void *job_, Py_ssize_t item, char *workspace) noexcept no
                 return
 
 
-cdef void gather_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:
+cdef void take_item(void *job_, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef PlaceJob *job = <PlaceJob *>job_
     cdef Py_ssize_t first = item * EACH, end = min(job.count, first + EACH), plane, n, size = job.itemsize
     while first < end:
@@ -146,7 +146,7 @@ cdef class ScatterRunner(PlaneRunner):
         job.count //= max(1, job.small)
         job.each = max(<Py_ssize_t>1, EACH // max(job.plane, job.small))
         memset(&sweep, 0, sizeof(sweep))
-        sweep.one, sweep.job = scatter_item, job
+        sweep.one, sweep.job = put_item, job
         sweep.items, sweep.work = (job.count + job.each - 1) // job.each, <double>job.count * (job.small + job.plane)
         return run_sweep(&sweep, &signals)
 
@@ -177,6 +177,6 @@ cdef class GatherRunner(PlaneRunner):
         hold(&all[2], result.view(U16) if result.dtype.kind == "V" else result, PyBUF_STRIDES | PyBUF_WRITABLE)
         job.y, job.place = <char *>all[2].view.buf, gather_of(job.itemsize)
         memset(&sweep, 0, sizeof(sweep))
-        sweep.one, sweep.job = gather_item, job
+        sweep.one, sweep.job = take_item, job
         sweep.items, sweep.work = items_of(job.count), <double>job.count
         return run_sweep(&sweep)

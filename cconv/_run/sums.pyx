@@ -2,7 +2,7 @@
 """Sums over batch and space, a channel each: the gradient of a bias.
 
 Always in the same order, whatever the threads, and that of NumPy for arrays that lie one element behind the other:
-pairwise along a plane, then one sample after the other; of tiny planes first the samples, 4096 at a time.
+pairwise along a plane, then one sample after the other; of tiny planes first the samples, 1024 at a time.
 """
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
 from libc.string cimport memcpy, memset
@@ -24,7 +24,7 @@ ctypedef fused number:
 cdef enum:
     TINY = 64                       # elements of planes below which samples are added up first
     ROWS = 1024                     # elements of some tiny planes, at most,
-    RUN = 4096                      # and samples that are added up one after the other, before those sums are
+    RUN = 1024                      # and samples that are added up one after the other, before those sums are
 
 
 cdef struct SumJob:
@@ -151,7 +151,6 @@ cdef class ChannelSums(Runner):
 
     def __init__(self, strategy, dtype, shape):
         cdef SumJob *job = &self.job
-        cdef Py_ssize_t row
         memset(job, 0, sizeof(SumJob))
         job.samples, job.channels, job.plane = shape
         self.strategy = strategy
@@ -160,8 +159,7 @@ cdef class ChannelSums(Runner):
         job.parts = 1
         if job.plane < TINY:
             job.parts = max(<Py_ssize_t>1, (job.samples + RUN - 1) // RUN)
-            row = min(<Py_ssize_t>ROWS, max(<Py_ssize_t>TINY, EACH // max(<Py_ssize_t>1, job.samples)))
-            job.each = max(<Py_ssize_t>1, row // max(<Py_ssize_t>1, job.plane))
+            job.each = max(<Py_ssize_t>1, ROWS // max(<Py_ssize_t>1, job.plane))
         else:
             while job.plane // job.parts > EACH:
                 job.parts *= 2
