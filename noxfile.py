@@ -27,5 +27,5 @@ def tests(session):
 
 @nox.session
 def builds(session):
-    """No OpenMP, no vector types, clang, a forced baseline, the sdist's bytes: the same as in CI."""
+    """No threads, no vector types, clang, a forced baseline, the sdist's bytes: the same as in CI."""
     session.run("bash", ".ci/builds", *session.posargs, external=True)

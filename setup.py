@@ -7,6 +7,7 @@ import re
 import shutil
 import sys
 import tarfile
+import tempfile
 import zlib
 from pathlib import Path
 
@@ -53,15 +54,22 @@ if "CCONV_BUILD_ISAS" in os.environ:  # e.g. "avx2" for a quick build; baseline 
 
 
 # CCONV_SANITIZE=1 (GCC or Clang): an out-of-bounds access or undefined behaviour ends the process with a report, see
-# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do.
+# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do. CCONV_SANITIZE=thread: data races.
 SANITIZE = []
-if os.environ.get("CCONV_SANITIZE"):
+if os.environ.get("CCONV_SANITIZE") == "thread":
+    SANITIZE = "-fsanitize=thread -fno-omit-frame-pointer -O1 -g1".split()
+elif os.environ.get("CCONV_SANITIZE"):
     SANITIZE = "-fsanitize=address,undefined -fno-sanitize-recover=all -fno-omit-frame-pointer -O1 -g1".split()
 
 
 class BuildExt(build_ext):
     def build_extensions(self):
+        # GCC would compile the tiles once more for strides of one element, which they never have, or badly
+        single = "-fno-version-loops-for-strides"
+        kernel_flags = [single] if not MSVC and self.builds(["-Werror", single]) else []
         for ext in self.extensions:
+            if re.match(r"cconv\.kernels\.\w+\.", ext.name):
+                ext.extra_compile_args += kernel_flags
             ext.extra_compile_args += SANITIZE
             ext.extra_link_args += SANITIZE[:1]
         super().build_extensions()
@@ -70,6 +78,17 @@ class BuildExt(build_ext):
         for ext in self.extensions:  # the variants' folders are not in the source tree
             Path(*ext.name.split(".")[:-1]).mkdir(parents=True, exist_ok=True)
         super().copy_extensions_to_source()
+
+    def builds(self, flags):
+        """Whether the compiler takes them."""
+        with tempfile.TemporaryDirectory() as folder:
+            file = Path(folder, "probe.c")
+            file.write_text("int main(void){return 0;}\n")
+            try:
+                self.compiler.compile([str(file)], output_dir=folder, extra_postargs=flags)
+            except Exception:  # any failure of the compiler means: without them
+                return False
+        return True
 
 
 class Sdist(sdist):
@@ -96,7 +115,7 @@ class Sdist(sdist):
 def add_pool(ext):
     """The pool of threads is part of this one module. CCONV_NO_THREADS=1: calls run on their own thread alone."""
     ext.include_dirs.append("cconv/_run")
-    ext.depends.append("cconv/_run/workers.h")
+    ext.depends += ["cconv/_run/workers.h", "cconv/_run/workers_os.h"]
     if os.environ.get("CCONV_NO_THREADS") == "1":
         ext.define_macros.append(("CCONV_NO_THREADS", 1))
     elif MSVC:
@@ -117,7 +136,11 @@ def extensions():
         Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS
     ]
     translated = cythonize(
-        [*top, *sources], build_dir="build/cy", language_level=3, compiler_directives=DIRECTIVES
+        [*top, *sources],
+        build_dir="build/cy",
+        language_level=3,
+        compiler_directives=DIRECTIVES,
+        nthreads=os.cpu_count() if sys.platform == "linux" else 0,
     )
     result = translated[: len(top)]
     common = ["/O2"] if MSVC else ["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-g0"]

@@ -80,7 +80,7 @@ cdef void convert_item(void *job_, Py_ssize_t item, char *workspace) noexcept no
     job.convert(job.half + 2 * first, job.real + 4 * first, min(<Py_ssize_t>EACH, job.count - first))
 
 
-cdef int run_halves(convert_run convert, half, real, bint loading) except -1:
+cdef int convert_all(convert_run convert, half, real, bint loading) except -1:
     """Converts all of one contiguous array into the other."""
     cdef Py_buffer h, r
     cdef HalvesJob job
@@ -111,7 +111,7 @@ cdef load(a, Halves kind):
     # as integers: bfloat16 has no buffer, and a copy of halves first is cheaper than a conversion with strides
     bits = plain(a.view(U16))
     result = fresh(a.shape, F32)
-    run_halves(convert, bits, result, True)
+    convert_all(convert, bits, result, True)
     return result
 
 
@@ -123,7 +123,7 @@ cdef store(y, dtype, out, Halves kind):
         return None
     if out is None or not (out.flags.c_contiguous and out.flags.aligned):
         out = fresh(y.shape, dtype)
-    run_halves(convert, out.view(U16), plain(y), False)
+    convert_all(convert, out.view(U16), plain(y), False)
     return out
 
 

@@ -75,7 +75,7 @@ def explanation(name: str, runner: Runner, arrays: Arrays) -> Explanation:
         found, arrays = found.function.delegate(arrays)
         way.append(found.strategy)
     result = Explanation(function=name)
-    result.update(computing(found, reason(way, str(found.dtype))))
+    result.update(computing(found, told_reason(way, str(found.dtype))))
     result.update(dtype=str(runner.dtype), computed_in=str(found.dtype), out_shape=runner.out_shape)
     return result
 
@@ -104,7 +104,7 @@ def computing(runner: Runner, why: str) -> dict[str, Any]:
     return found
 
 
-def reason(way: list[choose.Strategy], computed: str) -> str:
+def told_reason(way: list[choose.Strategy], computed: str) -> str:
     """Why the kernel, and what is done around it; `way` leads to what computes."""
     said = []
     for strategy in way:

@@ -94,7 +94,7 @@ class Overlap:
             )
             block[(slice(None), *cut)] = x[(slice(None), *from_)]
         else:
-            places = [source(i, L, p.mode) for i, L in zip(index, p.size, strict=True)]
+            places = [input_positions(i, L, p.mode) for i, L in zip(index, p.size, strict=True)]
             block = x[np.ix_(np.arange(x.shape[0]), *places)].astype(self.dtype, copy=False)
         return block, bool(np.isfinite(block).all())
 
@@ -176,7 +176,7 @@ class Overlap:
         return self.programs.setdefault((outputs, inputs), program)
 
 
-def source(i: Array, L: int, mode: PadMode) -> Array:
+def input_positions(i: Array, L: int, mode: PadMode) -> Array:
     """Input positions that padded positions stand for; past the padding, which no wanted output reads, any."""
     if mode == PadMode.PAD_REFLECT:
         i = np.where(i < 0, -i, np.where(i >= L, 2 * (L - 1) - i, i))

@@ -104,31 +104,6 @@ def pool_size(L: int, k: int, s: int, d: int, before: int, after: int, ceil_mode
     return out - 1 if (out - 1) * s >= L + before else out
 
 
-def conv(
-    N: int, G: int, C: int, O: int, size: Three, kernel: Three, stride: Three, dilation: Three,
-    before: Three, after: Three, mode: PadMode,
-) -> ConvProblem:  # fmt: skip
-    out = triple(
-        conv_size(L, k, s, d, b, a)
-        for L, k, s, d, b, a in zip(size, kernel, stride, dilation, before, after, strict=True)
-    )
-    return normal(
-        ConvProblem(
-            N=N,
-            G=G,
-            C=C,
-            O=O,
-            size=size,
-            kernel=kernel,
-            stride=stride,
-            dilation=dilation,
-            before=before,
-            out=out,
-            mode=mode,
-        )
-    )
-
-
 def normal(p: ConvProblem) -> ConvProblem:
     """A stride that is never taken and the dilation of a single tap become 1: absurd values cannot overflow."""
     return p._replace(
@@ -194,11 +169,12 @@ def axis_phases(L: int, k: int, s: int, d: int, before: int, out: int) -> Iterat
         start = next((t for t in range(min(k, s // g)) if t * d % s == residue), k)
         taps = range(start, k, s // g)
         if not taps:
-            yield AxisPhase(first, s, count, taps, 1, 0)
+            yield AxisPhase(first, s, count, taps, dilation=1, before=0)
             continue
         # the first output reads input (first + before - t*d)/s at tap t; reversed, its first tap is the last t
         lowest = (first + before - taps[-1] * d) // s
-        yield AxisPhase(first, s, count, taps, d // g if len(taps) > 1 else 1, -lowest)
+        gap = d // g if len(taps) > 1 else 1
+        yield AxisPhase(first, s, count, taps, dilation=gap, before=-lowest)
 
 
 def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Part]:
@@ -223,31 +199,6 @@ def transposed_phases(p: ConvProblem, before: Three, out: Three) -> list[Part]:
         first, step = (z.first, y.first, x.first), (z.step, y.step, x.step)
         phases.append(Part(problem, first, step, taps=(z.taps, y.taps, x.taps)))
     return phases
-
-
-def pool(
-    N: int, C: int, size: Three, kernel: Three, stride: Three, dilation: Three, before: Three,
-    after: Three, ceil_mode: bool, include_pad: bool,
-) -> PoolProblem:  # fmt: skip
-    out = triple(
-        pool_size(L, k, s, d, b, a, ceil_mode)
-        for L, k, s, d, b, a in zip(size, kernel, stride, dilation, before, after, strict=True)
-    )
-    return normal_pool(
-        PoolProblem(
-            N=N,
-            C=C,
-            size=size,
-            kernel=kernel,
-            stride=stride,
-            dilation=dilation,
-            before=before,
-            after=after,
-            out=out,
-            adaptive=False,
-            include_pad=include_pad,
-        )
-    )
 
 
 def normal_pool(p: PoolProblem) -> PoolProblem:

@@ -22,7 +22,7 @@ GIVEN, ADAPTIVE, POWERS = range(3)  # windows of spec.op; of one size of result;
 NAMES = ("capi.pool_init", "capi.adaptive_pool_init", "capi.lp_pool_init")
 
 
-class Convolution(NamedTuple):
+class ConvSpec(NamedTuple):
     plain: choose.Direct
     packed: choose.Direct  # with weights of conv_pack
     shape: Shape
@@ -30,7 +30,7 @@ class Convolution(NamedTuple):
     weight_shape: Shape
 
 
-class Pool(NamedTuple):
+class PoolSpec(NamedTuple):
     strategy: choose.Pool
     shape: Shape  # this and the next are of one plane where `by_plane`
     out_shape: Shape
@@ -46,7 +46,7 @@ def machine_of(number: int) -> Machine:
     return _isa.machine(DTYPES[number])
 
 
-def axes(spec: Spec, *names: str) -> list[Shape]:
+def fields_of(spec: Spec, *names: str) -> list[Shape]:
     """Fields with one value a spatial axis."""
     return [tuple(spec[name][: spec["rank"]]) for name in names]
 
@@ -56,12 +56,12 @@ def positive(name: str, parameter: str, *values: int) -> None:
         params.integer(name, parameter, value, 1)
 
 
-def convolution(spec: Spec) -> Convolution:
+def conv_spec(spec: Spec) -> ConvSpec:
     """Never by the FFT, which Python runs."""
     name, rank, groups = "capi.conv_init", spec["rank"], spec["groups"]
     if not 1 <= rank <= 3 or not 0 <= spec["padding_mode"] < len(MODES):
         raise ValueError("rank or padding_mode")
-    kernel, size, stride, dilation, before, after, extra = axes(
+    kernel, size, stride, dilation, before, after, extra = fields_of(
         spec, "kernel", "input", "stride", "dilation", "before", "after", "output_padding"
     )
     positive(name, "size", spec["in_channels"], spec["out_channels"], groups, *kernel, *size)
@@ -86,12 +86,12 @@ def convolution(spec: Spec) -> Convolution:
         given = (stride, padding, dilation, groups, list(MODES)[spec["padding_mode"]])
         found = check_plain(name, rank, shape, weight, machine.itemsize, given)
         plain, packed = (choose.kernels(found.problem, machine, "auto", use) for use in uses)
-    return Convolution(plain, packed, shape, found.out_shape, weight)
+    return ConvSpec(plain, packed, shape, found.out_shape, weight)
 
 
 def wanted_of(spec: Spec, kind: int, name: str) -> Wanted:
     """The windows that a spec describes."""
-    size, kernel, stride, before, after, dilation, out = axes(
+    size, kernel, stride, before, after, dilation, out = fields_of(
         spec, "input", "kernel", "stride", "before", "after", "dilation", "output"
     )
     positive(name, "input", *size)
@@ -112,7 +112,7 @@ def averaged_in(machine: Machine, wanted: Wanted, size: Shape) -> Machine:
     return _isa.machine(choose.average_in(machine.dtype, kernel, stride))
 
 
-def pool(spec: Spec, kind: int, norm: float) -> Pool:
+def pool_spec(spec: Spec, kind: int, norm: float) -> PoolSpec:
     """`norm` is that of POWERS."""
     name, rank = NAMES[kind], spec["rank"]
     op, indices = spec["op"], bool(spec["indices"])
@@ -126,7 +126,7 @@ def pool(spec: Spec, kind: int, norm: float) -> Pool:
         raise ValueError("batch, channels or norm_type")
     machine = machine_of(spec["dtype"])
     wanted = wanted_of(spec, kind, name)
-    (size,) = axes(spec, "input")
+    (size,) = fields_of(spec, "input")
     inner = machine if maximum else averaged_in(machine, wanted, size)
     shape = (spec["batch"], spec["channels"], *size)
     found = check_pool(name, rank, shape, wanted, inner.itemsize)
@@ -139,7 +139,7 @@ def pool(spec: Spec, kind: int, norm: float) -> Pool:
         shape, out_shape = (1, 1, *size), (1, 1, *out_shape[2:])
     divide = float(spec["divisor_override"]) if kind == GIVEN else 0.0
     strategy = choose.pool(problem, inner, PoolOp(op), indices, divide)
-    return Pool(
+    return PoolSpec(
         strategy=strategy,
         shape=shape,
         out_shape=out_shape,

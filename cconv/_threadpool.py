@@ -6,7 +6,7 @@ from __future__ import annotations
 import sys
 from typing import TYPE_CHECKING
 
-from ._run.threads import kind, pool_threads, set_ceiling
+from ._run.threads import kind, set_ceiling, shared_threads
 from ._version import __version__
 
 if TYPE_CHECKING:
@@ -29,7 +29,7 @@ def register(module: Any) -> None:
         check_symbols = ("cconv_pool_marker",)
 
         def get_num_threads(self) -> int:
-            return pool_threads()
+            return shared_threads()
 
         def set_num_threads(self, num_threads: int) -> None:
             set_ceiling(num_threads)
@@ -59,7 +59,7 @@ class Waiting:
             if spec is not None:
                 tell_after(spec.loader)
                 return spec
-        sys.meta_path.append(self)  # it is not installed now
+        sys.meta_path.insert(0, self)  # it is not installed now
         return None
 
 

@@ -12,9 +12,10 @@ from libc.math cimport fabs, isinf, pow, sqrt
 from libc.stdlib cimport calloc, free, malloc
 
 from cconv._run cimport drive
-from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, most_threads, prepare, run, workspace_bytes
-from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, run_pool
-from cconv._run.threads cimport allowed_threads, enter_call, leave_call, start_threads, watch
+from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, conv_threads, prepare, run, workspace_bytes
+from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, drive_pool
+from cconv._run.threads cimport (allowed_threads, ask_instead, enter_call, leave_call, start_threads,
+                                 watch_here)
 from cconv.kernels.job cimport PoolJob, Watch
 
 cdef extern from "stamp.h":
@@ -79,7 +80,7 @@ cdef int set_shape(Strides *to, shape, bint line) except -1:
 cdef int make_conv(conv_spec *spec, Handle *handle) except -1:
     cdef ConvProgram program, packing
     cdef int a
-    found = _specs.convolution(spec[0])
+    found = _specs.conv_spec(spec[0])
     program = ConvProgram(found.plain, spec.rank, True, found.out_shape, found.weight_shape)
     packing = ConvProgram(found.packed, spec.rank, True, found.out_shape, found.weight_shape)
     set_shape(&handle.x, found.shape, found.plain.flat)
@@ -126,41 +127,15 @@ cdef void conv_free(void *plan) noexcept nogil:
     free(handle)
 
 
-# ---------------------------------------------------------------- looks, of each thread's own
-
-cdef extern from *:
-    """
-    #if defined(_MSC_VER) && !defined(__clang__)
-    static __declspec(thread) int (*cconv_look)(void *) = 0;
-    static __declspec(thread) void *cconv_look_context = 0;
-    #else
-    static _Thread_local int (*cconv_look)(void *) = 0;
-    static _Thread_local void *cconv_look_context = 0;
-    #endif
-    """
-    look_function cconv_look
-    void *cconv_look_context
-
+# ---------------------------------------------------------------- convolutions, without it
 
 cdef void set_look(look_function look, void *context) noexcept nogil:
-    global cconv_look, cconv_look_context
-    cconv_look, cconv_look_context = look, context
-
-
-cdef Watch *watch_here(Watch *here) noexcept nogil:
-    """The looks of a run on this thread, or NULL."""
-    if cconv_look == NULL:
-        return NULL
-    watch(here)
-    here.ask, here.context = cconv_look, cconv_look_context
-    return here
+    ask_instead(look, context)
 
 
 cdef int status_after(drive.Status status) noexcept nogil:
     return STATUS_OK if status == drive.OK else STATUS_STOPPED if status == drive.INTERRUPTED else STATUS_UNEXPECTED
 
-
-# ---------------------------------------------------------------- convolutions, without it
 
 cdef char *on_line(void *memory) noexcept nogil:
     """The next cache line of memory that has one to spare."""
@@ -180,7 +155,7 @@ cdef int run_conv(Handle *handle, ConvCode *code, ConvCall *call, char *block, i
     for a in range(3):
         call.xs[a], call.ys[a] = handle.x.s[a], handle.y.s[a]
     call.signals = watch_here(&signals)
-    call.threads = start_threads(most_threads(code, enter_call(threads if threads > 0 else handle.threads)))
+    call.threads = start_threads(conv_threads(code, enter_call(threads if threads > 0 else handle.threads)))
     size = workspace_bytes(code, call.threads)
     if block == NULL:
         first = code.block_bytes
@@ -252,7 +227,7 @@ cdef int GIVEN = _specs.GIVEN, ADAPTIVE = _specs.ADAPTIVE, POWERS = _specs.POWER
 cdef int make_pool(pool_spec *spec, Handle *handle, int kind, double norm) except -1:
     cdef PoolProgram program
     cdef int a
-    found = _specs.pool(spec[0], kind, norm)
+    found = _specs.pool_spec(spec[0], kind, norm)
     program = PoolProgram(found.strategy, spec.rank, True, found.out_shape)
     handle.by_plane, handle.narrow, handle.planes = found.by_plane, found.narrow, found.planes
     handle.window, handle.norm = found.taps, norm
@@ -322,7 +297,7 @@ cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices
     if memory == NULL:
         leave_call()
         return STATUS_NO_MEMORY
-    status = run_pool(handle.pool, &job, on_line(memory), threads, signals)
+    status = drive_pool(handle.pool, &job, on_line(memory), threads, signals)
     leave_call()
     free(memory)
     return status_after(status)

@@ -25,24 +25,16 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import ArrayLike, NDArray
 
-    from ._typing import (
-        Algorithm,
-        Function,
-        Indices,
-        Listed,
-        Number,
-        Padding,
-        PaddingMode,
-        Real,
-        Scalar,
-        TransposedAlgorithm,
-        Untyped,
-        Whole,
-    )
+    # "as": for those who write signatures like these
+    from ._typing import Algorithm as Algorithm
     from ._typing import Array as Array
+    from ._typing import Function, Indices, Listed, Number, Real, Scalar, Untyped, Whole
+    from ._typing import Padding as Padding
+    from ._typing import PaddingMode as PaddingMode
     from ._typing import Pads as Pads
     from ._typing import Size as Size
     from ._typing import Sizes as Sizes
+    from ._typing import TransposedAlgorithm as TransposedAlgorithm
 
 _conv1d: Callable[..., Array] = operation("conv1d")
 _conv2d: Callable[..., Array] = operation("conv2d")
@@ -1164,19 +1156,20 @@ def prepack(
 
 def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Explanation:
     """
-    What a call would do, and why: planned, not run.
+    What a call would do, and why: planned, not run. Integers are looked at for their range, as in the call.
 
     Parameters
     ----------
     function : str or function
-        A convolution or pool of this module, or its name.
+        A convolution or pool of this module, a gradient of `cconv.grad`, or its name.
     *args, **kwargs
         The arguments of the call.
 
     Returns
     -------
     Explanation
-        A dict that prints as a table: algorithm, kernel, reason, tile, workspace (bytes), threads, isa, dtypes, shape.
+        A dict that prints as a table: algorithm, kernel, reason, tile, workspace (bytes of all threads), threads, isa,
+        dtypes, shape.
 
     Raises
     ------

@@ -180,7 +180,7 @@ def test_in_prange_and_in_python_threads(example, threads):
 
 
 def test_in_a_forked_child(example):
-    """Where OpenMP was used before: libgomp would hang there."""
+    """The pool of threads begins anew there."""
     import os
 
     if not hasattr(os, "fork"):
@@ -223,7 +223,9 @@ def test_bad_specs_have_a_status(example):
         example.pool(x, 2, (2, 2), (1, 1), ((0, 0), (0, 0)), (1, 1), False, False, True, 1)
     w = np.ones((4, 2, 3, 3))
     with pytest.raises(ValueError, match="do not fit"):  # more phases than can be planned
-        example.convolve(x, w, None, (2**40, 1), ((0, 0), (0, 0)), (1, 1), 2, 0, True, (0, 0), False, 1)
+        example.convolve(
+            x, w, None, (2**40, 1), ((0, 0), (0, 0)), (1, 1), 2, 0, True, (0, 0), False, 1
+        )
     for size in ((2, -1), (2**62, 2)):
         with pytest.raises(ValueError, match="do not fit"):
             example.special_pool(x, size, None, None, 0.0, False, False, 1)

@@ -10,7 +10,7 @@ import pytest
 import cconv
 
 threadpoolctl = pytest.importorskip("threadpoolctl")
-OPENMP = cconv.show_config()["openmp"]
+THREADS = cconv.show_config()["threading"] != "none"
 
 PROGRAM = """
 import os, sys
@@ -72,7 +72,7 @@ def test_with_others_in_one_process(order):
     assert done.stdout == "fine\n", done.stderr
 
 
-@pytest.mark.skipif(not OPENMP, reason="built without OpenMP")
+@pytest.mark.skipif(not THREADS, reason="built without threads")
 def test_threadpoolctl_sees_and_limits():
     """Its limit wins within its block, over set_num_threads too, and the number of threads that run says so."""
     x = np.ones((4, 32, 60, 60), np.float32)
@@ -89,12 +89,18 @@ start = tasks()
 cconv.set_num_threads(1)
 cconv.conv2d(x, w)
 cconv.set_num_threads(3)
-assert [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "openmp"]
-with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+pool, = [p for p in threadpoolctl.threadpool_info() if p["user_api"] == "cconv"]
+assert pool["num_threads"] == 3 and pool["version"] == cconv.__version__
+with threadpoolctl.threadpool_limits(1, user_api="cconv"):
     assert cconv.get_num_threads() == 1
     y = cconv.conv2d(x, w)
     assert tasks() == start, "threads were started within the limit"
 assert cconv.get_num_threads() == 3
+with threadpoolctl.threadpool_limits(2), threadpoolctl.threadpool_limits(1):
+    cconv.set_num_threads(4)
+    assert cconv.get_num_threads() == 1
+assert cconv.get_num_threads() == 4
+cconv.set_num_threads(3)
 assert np.array_equal(cconv.conv2d(x, w), y)
 assert tasks() == start + 2
 print("fine")
@@ -108,9 +114,71 @@ print("fine")
         text=True,
     )
     assert done.stdout == "fine\n", done.stderr
-    with threadpoolctl.threadpool_limits(1, user_api="openmp"):
+    with threadpoolctl.threadpool_limits(1, user_api="cconv"):
         limited = cconv.conv2d(x, w)
     assert np.array_equal(limited, cconv.conv2d(x, w))
+
+
+@pytest.mark.parametrize(
+    "order",
+    [
+        "import threadpoolctl, cconv",
+        "import cconv, threadpoolctl",
+        "import cconv; from sklearn import cluster; import threadpoolctl",
+        "import cconv, sys; assert 'threadpoolctl' not in sys.modules; import threadpoolctl",
+    ],
+)
+def test_threadpoolctl_knows_in_any_order(order):
+    """Registered once, and what waits for the import leaves; an import that fails before does no harm."""
+    program = """
+def limited():
+    with threadpoolctl.threadpool_limits(1):
+        return cconv.get_num_threads()
+cconv.set_num_threads(3)
+assert limited() == 1 and cconv.get_num_threads() == 3
+assert len([p for p in threadpoolctl.threadpool_info() if p["user_api"] == "cconv"]) == 1
+import sys
+assert not [f for f in sys.meta_path if type(f).__module__.startswith("cconv")]
+assert "exec_module" not in vars(threadpoolctl.__loader__)
+print("fine")
+"""
+    if "sklearn" in order:
+        pytest.importorskip("sklearn")
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", order + program], capture_output=True, text=True
+    )
+    assert done.stdout == "fine\n", done.stderr
+
+
+def test_without_threadpoolctl(tmp_path):
+    """It is not imported for that; where it is missing, what waits for it goes on waiting, and finds it later."""
+    (tmp_path / "threadpoolctl.py").write_text(
+        "class LibController: pass\nregistered = []\nregister = registered.append\n"
+    )
+    program = f"""
+import sys
+path = sys.path[:]
+sys.path[:] = [p for p in path if "site-packages" not in p]
+import importlib.util
+sys.path[:] = path
+import cconv
+sys.path[:] = [p for p in path if "site-packages" not in p]
+sys.path_importer_cache.clear()
+for _ in range(2):
+    try:
+        import threadpoolctl
+    except ImportError: pass
+    else: raise AssertionError
+sys.path.insert(0, {str(tmp_path)!r})
+import threadpoolctl
+assert [c.user_api for c in threadpoolctl.registered] == ["cconv"]
+assert not [f for f in sys.meta_path if type(f).__module__.startswith("cconv")]
+print("fine")
+"""
+    done = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], capture_output=True, text=True
+    )
+    assert done.stdout == "fine\n", done.stderr
 
 
 @pytest.mark.parametrize(

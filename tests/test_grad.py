@@ -546,7 +546,6 @@ def test_which_arguments_are_data():
         assert arrays == data & set(public), name
 
 
-
 def test_parameters_that_are_arrays():
     """Another array of parameters is another call, also where it has the same shape (once it was not)."""
     x = np.arange(72, dtype=np.float32).reshape(1, 2, 6, 6)

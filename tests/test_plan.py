@@ -51,12 +51,20 @@ PROMISED = 32 * 2**20  # bytes of workspace of a thread
 ONE, NONE = (1, 1, 1), (0, 0, 0)
 
 
+def conv_problem(n, groups, c, o, size, kernel, stride, dilation, before, after, mode):
+    axes = zip(size, kernel, stride, dilation, before, after, strict=True)
+    out = tuple(_problem.conv_size(*axis) for axis in axes)
+    return _problem.normal(
+        _problem.ConvProblem(n, groups, c, o, size, kernel, stride, dilation, before, out, mode)
+    )
+
+
 def layer(c, o, size, kernel, stride=1, padding=None, groups=1, n=1, dilation=ONE):
     size = (1,) * (3 - len(size)) + size
     kernel = (1,) * (3 - len(kernel)) + kernel
     stride = tuple(stride if k > 1 or L > 1 else 1 for k, L in zip(kernel, size, strict=True))
     pad = tuple(k // 2 if padding is None else min(padding, k - 1) for k in kernel)
-    return _problem.conv(
+    return conv_problem(
         n, groups, c, o, size, kernel, stride, dilation, pad, pad, PadMode.PAD_ZEROS
     )
 
@@ -84,7 +92,7 @@ def large_problems():
             for kernel in windows:
                 for dilation in (1, 7, 999):
                     size = tuple(dilation * (k - 1) + 40 if k > 1 else 40 for k in kernel)
-                    p = _problem.conv(
+                    p = conv_problem(
                         1, 1, C, O, size, kernel, (1, 2, 2), (dilation,) * 3, (0, 1, 1), (0, 1, 1),
                         PadMode.PAD_ZEROS,
                     )  # fmt: skip
@@ -341,7 +349,7 @@ def square_pool(k, s, L=64, c=8, n=1):
 
 def test_large_windows_are_doubled():
     def plan(k, s):
-        found, _ = pool.pool(square_pool(k, s), AVX2, False)
+        found, _ = pool.pool_plan(square_pool(k, s), AVX2, False)
         return found
 
     assert plan(31, 1).doubled == (0, 1, 1)
@@ -417,5 +425,7 @@ def test_element_types_of_pools():
     found = any_average(square_pool(64, 64), Dtypes("float32", wide, True), machine, 0.0)
     assert isinstance(found, Converted) and found.inner.machine.dtype == "float64"
     # a row that is too long for one item, though nothing is converted
-    p = _problem.pool(1, 1, (1, 1, 2**20), (1, 1, 3), (1, 1, 1), ONE, NONE, NONE, False, True)
+    line = (1, 1, 2**20)
+    out = (1, 1, 2**20 - 2)
+    p = _problem.PoolProblem(1, 1, line, (1, 1, 3), ONE, ONE, NONE, NONE, out, False, True)
     assert isinstance(any_maximum(p, Dtypes("float32", "float32", True), machine, False), Pieces)

@@ -134,7 +134,7 @@ def test_winograd_can_be_turned_off():
 
 
 def test_fork_after_threads():
-    """A forked child computes the same, on one thread, and does not hang."""
+    """A forked child computes the same, on as many threads, and does not hang."""
     if not hasattr(os, "fork"):
         pytest.skip("no fork on this platform")
     program = """
@@ -145,7 +145,7 @@ y = cconv.conv2d(x, w)
 child = os.fork()
 if child == 0:
     signal.alarm(30)
-    good = np.array_equal(cconv.conv2d(x, w), y) and cconv.get_num_threads() == 1
+    good = np.array_equal(cconv.conv2d(x, w), y) and cconv.get_num_threads() == 2
     os._exit(0 if good else 1)
 assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
 """
@@ -203,7 +203,9 @@ def test_a_limit_is_of_one_python_thread():
     finally:
         cconv.set_num_threads(before)
     for wrong in (0, 1025):
-        with pytest.raises(ValueError, match=f"thread_limit: n must be from 1 to 1024, got {wrong}"):
+        with pytest.raises(
+            ValueError, match=f"thread_limit: n must be from 1 to 1024, got {wrong}"
+        ):
             cconv.thread_limit(wrong)
     for odd in (True, 1.0, "1"):
         with pytest.raises(TypeError, match="thread_limit: n must be an int"):

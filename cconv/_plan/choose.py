@@ -38,7 +38,7 @@ from .choose_kernels import (
     transposed_input_gradient,
     weight_gradient,
 )
-from .machine import Kernel, Machine, WeightUse, up
+from .machine import Kernel, Machine, WeightUse, ceil_div
 from .pieces import conv_piece, conv_pieces, pool_piece, pool_pieces, transposed_pieces
 from .pool import wide
 from .strategy import (
@@ -182,7 +182,7 @@ def average_in(computed_in: str, kernel: Three, stride: Three) -> str:
 
 
 def adaptive_average_in(computed_in: str, size: Three, out: Three) -> str:
-    taps = triple(up(L, max(1, o)) for L, o in zip(size, out, strict=True))
+    taps = triple(ceil_div(L, max(1, o)) for L, o in zip(size, out, strict=True))
     return average_in(computed_in, taps, taps)
 
 

@@ -20,12 +20,11 @@ from ..kernels.job import PadMode, PoolOp
 from . import fft
 from .direct import DirectPlan, direct, joined
 from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse
-from .pool import pool as plan_pool
 from .pool import pool_grad as plan_pool_grad
+from .pool import pool_plan
 from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, WeightGrad
 from .weight_grad import weight_grad as plan_weight_grad
-from .winograd import WinogradPlan, best_patch, winograd
-from .winograd import reason as winograd_reason
+from .winograd import WinogradPlan, best_patch, winograd, winograd_reason
 
 SHORT = 8  # strides up to which phases are each their own convolution
 
@@ -45,7 +44,7 @@ def convolution(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> D
     """A plain convolution for an algorithm: "auto", "direct", "winograd" (where it can) or "fft"."""
     if takes_fft(p, m, algorithm):
         plan = fft.fft(p, m)
-        return Fft(m, p, plan, fft.reason(plan))
+        return Fft(m, p, plan, fft.fft_reason(plan))
     return kernels(p, m, algorithm, use)
 
 
@@ -69,7 +68,7 @@ def transposed(
         found, flat = split(parts[0].problem, m, algorithm, use)
         parts = [part._replace(taps=taps) for part in found]
     choices = [choose_part(part.problem, m, algorithm, use) for part in parts]
-    return assemble(m, whole, parts, join(parts, choices, m), flat, use)
+    return assemble(m, whole, parts, join_phases(parts, choices, m), flat, use)
 
 
 def takes_fft(p: ConvProblem, m: Machine, algorithm: str) -> bool:
@@ -110,7 +109,7 @@ def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> C
     return Choice(*direct(p, m))
 
 
-def join(parts: list[Part], choices: list[Choice], m: Machine) -> list[Choice]:
+def join_phases(parts: list[Part], choices: list[Choice], m: Machine) -> list[Choice]:
     """Phases of a transposed convolution that differ along W only are written as one, where that serves."""
     result: list[Choice] = []
     while len(result) < len(parts):
@@ -252,7 +251,7 @@ def weight_gradient(p: ConvProblem, m: Machine) -> WeightGrad:
 
 
 def pool(p: PoolProblem, m: Machine, op: PoolOp, indexed: bool, divide: float) -> Pool:
-    plan, reason = plan_pool(p, m, indexed)
+    plan, reason = pool_plan(p, m, indexed)
     return Pool(
         machine=m,
         problem=p,

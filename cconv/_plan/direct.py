@@ -9,7 +9,7 @@ from math import gcd
 from typing import NamedTuple
 
 from .._problem import NONE, ONE, ConvProblem, Three, triple, volume
-from .machine import L1, L2, SLAB_MOST, Kernel, Machine, up
+from .machine import L1, L2, SLAB_MOST, Kernel, Machine, ceil_div
 
 ROWS_CHANNELS = 3
 ROWS_TAPS = 4096  # of one k block of the rows kernel
@@ -92,13 +92,13 @@ def choose_box(p: ConvProblem, lanes: int, wanted: int) -> Three:
     """A box of about `wanted` outputs: whole rows if they are short, else a piece of a row in whole vectors."""
     od, oh, ow = p.out
     if ow > wanted:
-        pieces = up(ow, wanted)
-        width = min(ow, up(up(ow, pieces), 2 * lanes) * 2 * lanes)
+        pieces = ceil_div(ow, wanted)
+        width = min(ow, ceil_div(ceil_div(ow, pieces), 2 * lanes) * 2 * lanes)
     else:
         width = ow
     height = max(1, min(oh, wanted // width))
     if height < oh and height > 1:
-        height = up(oh, up(oh, height))
+        height = ceil_div(oh, ceil_div(oh, height))
     depth = max(1, min(od, wanted // (width * height))) if width == ow and height == oh else 1
     return depth, height, width
 
@@ -118,9 +118,9 @@ def gemm_blocks(p: ConvProblem, m: Machine, unpanelled: bool, most: int | None) 
     # half of L1 for a panel, three quarters of as much where the tile is wide
     k_most = max(32, L1 // 4 * (3 if m.wide else 2) // (m.panel * m.itemsize))
     if taps >= k_most:
-        return Blocks(1, up(taps, up(taps, 2 * k_most)), wanted)
-    blocks = up(p.C * taps, k_most + k_most // 4)
-    return Blocks(max(1, min(p.C, up(p.C, blocks))), max(1, taps), wanted)
+        return Blocks(1, ceil_div(taps, ceil_div(taps, 2 * k_most)), wanted)
+    blocks = ceil_div(p.C * taps, k_most + k_most // 4)
+    return Blocks(max(1, min(p.C, ceil_div(p.C, blocks))), max(1, taps), wanted)
 
 
 def rows_blocks(p: ConvProblem, m: Machine) -> Blocks:
@@ -142,12 +142,12 @@ def fit_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int) -> Slab:
         if c_block * channel * m.itemsize <= L2 // 2:
             break
         if c_block > 1 and c_block * volume(p.kernel) > 48:
-            c_block = up(c_block, 2)
+            c_block = ceil_div(c_block, 2)
         elif wanted > 2 * m.panel:
             wanted //= 2
             box = choose_box(p, m.lanes, wanted)
         elif c_block > 1 and c_block * channel * m.itemsize > SLAB_MOST:
-            c_block = up(c_block, 2)
+            c_block = ceil_div(c_block, 2)
         else:
             break
     return Slab(
@@ -221,7 +221,7 @@ def tiling(
         ss=slab.ss,
         sd=slab.sd,
         box=slab.box,
-        boxes=triple(map(up, p.out, slab.box)),
+        boxes=triple(map(ceil_div, p.out, slab.box)),
         slab=slab.size,
         strands=slab.strands,
         row=nx * slab.strands,
@@ -230,7 +230,7 @@ def tiling(
         c_block=slab.c_block,
         t_block=t_block,
         o_block=max(m.tile_rows, L2 // 4 // (max(1, slab.c_block * t_block) * m.itemsize)),
-        panels=up(samples * volume(slab.box), m.panel) if panelled else 0,
+        panels=ceil_div(samples * volume(slab.box), m.panel) if panelled else 0,
         panelled=panelled,
         samples=samples,
         sample=slab.channel,

@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .._problem import ConvProblem, Three, volume
 from .direct import ROWS_CHANNELS
-from .machine import Machine, up
+from .machine import Machine, ceil_div
 
 BLOCK = 2**19  # values
 MOST = 24 * 2**20  # bytes
@@ -25,7 +25,7 @@ def length(n: int) -> int:
     for five in (1, 5, 25):
         for three in (1, 3, 9):
             m = five * three
-            best = min(best, m << max(0, (up(n, m) - 1)).bit_length())
+            best = min(best, m << max(0, (ceil_div(n, m) - 1)).bit_length())
     return best
 
 
@@ -61,9 +61,9 @@ def pays(p: ConvProblem, m: Machine) -> bool:
     plan = fft(p, m)
     blocks, size = 1.0, volume(plan.block)
     for F, k, d, o, s in zip(plan.block, p.kernel, p.dilation, p.out, p.stride, strict=True):
-        blocks *= up((o - 1) * s + 1, max(1, F - (k - 1) * d))
+        blocks *= ceil_div((o - 1) * s + 1, max(1, F - (k - 1) * d))
     transform = size * (size.bit_length() + 4) * 0.9
-    transforms = p.C * up(p.O, plan.outputs) + p.O * up(p.C, plan.channels)
+    transforms = p.C * ceil_div(p.O, plan.outputs) + p.O * ceil_div(p.C, plan.channels)
     cycles = p.G * (
         blocks * (transforms * transform + 4 * p.C * p.O * size) + p.C * p.O * transform
     )
@@ -73,5 +73,5 @@ def pays(p: ConvProblem, m: Machine) -> bool:
     return 2 * cycles < direct
 
 
-def reason(plan: FftPlan) -> str:
+def fft_reason(plan: FftPlan) -> str:
     return f"overlap-save in blocks of {plan.block}"

@@ -66,6 +66,6 @@ class WeightUse(Enum):
         return TRAINING_BATCH if self is WeightUse.BATCH else 1
 
 
-def up(a: int, b: int) -> int:
+def ceil_div(a: int, b: int) -> int:
     """a / b, rounded up"""
     return -(-a // b)

@@ -1,4 +1,4 @@
-"""Blocks of a convolution's weight gradient, whose sum runs over the positions of all samples."""
+"""GradBlocks of a convolution's weight gradient, whose sum runs over the positions of all samples."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from .._problem import NONE, ONE, ConvProblem, Three, triple, volume
 from .direct import DirectPlan, choose_box, slab_size, steps
-from .machine import L1, L2, SLAB_MOST, Kernel, Machine, up
+from .machine import L1, L2, SLAB_MOST, Kernel, Machine, ceil_div
 
 CHUNKS_MOST = 8 * 2**20  # bytes of all chunks' sums
 
@@ -24,7 +24,7 @@ class WeightGradPlan(NamedTuple):
     run: int
 
 
-class Planned(NamedTuple):
+class GradPlanned(NamedTuple):
     kernel: Kernel
     problem: (
         ConvProblem  # input and output channels in each other's place where the plan is swapped
@@ -41,7 +41,7 @@ class Form(NamedTuple):
     swapped: bool
 
 
-class Blocks(NamedTuple):
+class GradBlocks(NamedTuple):
     box: Three
     size: Three  # of the slab: depths, rows, columns of a strand
     strands: int
@@ -56,11 +56,11 @@ def vectors_filled(p: ConvProblem, m: Machine) -> tuple[bool, bool]:
     """(by lanes, across): which form wastes less of its vectors; of dot products, whether they run across rows."""
     _, ss, sd = steps(p)
     row = p.out[2] + (p.kernel[2] - 1) * sd[2]
-    along = p.out[2] / (up(p.out[2], m.lanes) * m.lanes)
+    along = p.out[2] / (ceil_div(p.out[2], m.lanes) * m.lanes)
     across = ss[1] == ss[2] == 1 and p.out[2] / row > along
     dots = 0.75 * (p.out[2] / row if across else along)
     longest = max(p.C, *p.kernel)  # an axis whose taps or channels fill tiles
-    by_lanes = p.O / (up(p.O, m.lanes) * m.lanes) * (1.0 if longest > 2 else 0.5)
+    by_lanes = p.O / (ceil_div(p.O, m.lanes) * m.lanes) * (1.0 if longest > 2 else 0.5)
     return by_lanes >= dots, across and by_lanes < dots
 
 
@@ -90,7 +90,7 @@ def positions_wanted(p: ConvProblem, m: Machine, form: Form) -> int:
 
 def sums_width(m: Machine, form: Form, o_block: int) -> int:
     """Elements of the sums of one row."""
-    return up(o_block, m.panel) * m.panel if form.by_lanes else o_block * m.lanes
+    return ceil_div(o_block, m.panel) * m.panel if form.by_lanes else o_block * m.lanes
 
 
 def outputs_of(p: ConvProblem, m: Machine, form: Form, positions: int) -> int:
@@ -98,10 +98,10 @@ def outputs_of(p: ConvProblem, m: Machine, form: Form, positions: int) -> int:
     block = p.O
     if form.by_lanes:
         block = min(p.O, max(m.panel, L2 // 2 // (positions * m.itemsize) // m.panel * m.panel))
-    return min(p.O, up(up(p.O, up(p.O, block)), m.panel) * m.panel)
+    return min(p.O, ceil_div(ceil_div(p.O, ceil_div(p.O, block)), m.panel) * m.panel)
 
 
-def fit(p: ConvProblem, m: Machine, form: Form) -> Blocks:
+def fit(p: ConvProblem, m: Machine, form: Form) -> GradBlocks:
     """Fewer channels, samples and positions until the slab fits half of L2, or at least SLAB_MOST."""
     _, ss, sd = steps(p)
     line = 64 // m.itemsize
@@ -116,21 +116,30 @@ def fit(p: ConvProblem, m: Machine, form: Form) -> Blocks:
         size, strands = slab_size(p, ss, sd, box)
         sample = volume(size) * strands
         # an odd number of cache lines, so that channels do not fall into the same cache sets
-        channel = (up(samples * sample, line) | 1) * line
+        channel = (ceil_div(samples * sample, line) | 1) * line
         if c_block * channel * m.itemsize <= (SLAB_MOST // 4 if form.in_place else L2 // 2):
             break
         if c_block > m.tile_rows:
-            c_block = up(c_block, 2)
+            c_block = ceil_div(c_block, 2)
         elif samples > 1:
-            samples = up(samples, 2)
+            samples = ceil_div(samples, 2)
         elif wanted > 2 * m.panel:
             wanted //= 2
             box = choose_box(p, m.lanes, wanted)
         elif c_block > 1 and c_block * channel * m.itemsize > SLAB_MOST:
-            c_block = up(c_block, 2)
+            c_block = ceil_div(c_block, 2)
         else:
             break
-    return Blocks(box, size, strands, sample, channel, samples, c_block, o_block)
+    return GradBlocks(
+        box=box,
+        size=size,
+        strands=strands,
+        sample=sample,
+        channel=channel,
+        samples=samples,
+        c_block=c_block,
+        o_block=o_block,
+    )
 
 
 def chunk_count(p: ConvProblem, m: Machine, items: int, boxes: int) -> int:
@@ -141,13 +150,13 @@ def chunk_count(p: ConvProblem, m: Machine, items: int, boxes: int) -> int:
     chunks = 1
     if items < 8:
         # up to 16 items; more than 4 only where adding their sums costs little beside the sums
-        chunks = max(up(4, items), min(up(16, items), terms // (50 * m.panel)))
+        chunks = max(ceil_div(4, items), min(ceil_div(16, items), terms // (50 * m.panel)))
         chunks = max(1, min(chunks, boxes, most, work // 2**21))
     # a chunk is not interrupted: it should not take 0.2 s
     return max(chunks, min(boxes, work // items // 2**30, most))
 
 
-def weight_grad(p: ConvProblem, m: Machine) -> Planned:
+def weight_grad(p: ConvProblem, m: Machine) -> GradPlanned:
     taps = volume(p.kernel)
     p, form = form_of(p, m)
     blocks = fit(p, m, form)
@@ -157,22 +166,22 @@ def weight_grad(p: ConvProblem, m: Machine) -> Planned:
     if max(blocks.channel + taps, width * taps) * m.itemsize > SLAB_MOST:
         kernel, reason = Kernel.WEIGHT_TAPS, "weight by weight, straight from the input"
         blocks = blocks._replace(box=p.out, channel=0, c_block=1, samples=1, o_block=p.O)
-    blocks = blocks._replace(c_block=up(p.C, up(p.C, blocks.c_block)))
-    c_blocks, o_blocks = up(p.C, blocks.c_block), up(p.O, blocks.o_block)
+    blocks = blocks._replace(c_block=ceil_div(p.C, ceil_div(p.C, blocks.c_block)))
+    c_blocks, o_blocks = ceil_div(p.C, blocks.c_block), ceil_div(p.O, blocks.o_block)
     slab = slab_of(p, blocks)
     chunks = 1
     if kernel is Kernel.WEIGHT_GRAD:
-        boxes = up(p.N, blocks.samples) * volume(slab.boxes)
+        boxes = ceil_div(p.N, blocks.samples) * volume(slab.boxes)
         chunks = chunk_count(p, m, p.G * c_blocks * o_blocks, boxes)
     run = blocks.box[1] * blocks.size[2] if form.across else blocks.box[2]
-    run = up(run, m.lanes) * m.lanes
+    run = ceil_div(run, m.lanes) * m.lanes
     plan = WeightGradPlan(
         **form._asdict(), chunks=chunks, c_blocks=c_blocks, o_blocks=o_blocks, run=run
     )
-    return Planned(kernel, p, slab, plan, reason)
+    return GradPlanned(kernel, p, slab, plan, reason)
 
 
-def slab_of(p: ConvProblem, blocks: Blocks) -> DirectPlan:
+def slab_of(p: ConvProblem, blocks: GradBlocks) -> DirectPlan:
     step, ss, sd = steps(p)
     nz, ny, nx = blocks.size
     return DirectPlan(
@@ -180,7 +189,7 @@ def slab_of(p: ConvProblem, blocks: Blocks) -> DirectPlan:
         ss=ss,
         sd=sd,
         box=blocks.box,
-        boxes=triple(map(up, p.out, blocks.box)),
+        boxes=triple(map(ceil_div, p.out, blocks.box)),
         slab=blocks.size,
         strands=blocks.strands,
         row=nx * blocks.strands,

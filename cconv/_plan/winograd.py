@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 from .._problem import ONE, ConvProblem, volume
 from .direct import ROWS_CHANNELS
-from .machine import L2, Machine, WeightUse, up
+from .machine import L2, Machine, WeightUse, ceil_div
 
 TERMS = 32
 BLOCK = 2**20
@@ -35,7 +35,7 @@ def positions(patch: int, rows: int) -> int:
 
 def plane(terms: int, channels: int) -> int:
     """Elements of one position of a group's transformed weights: an odd number of cache lines."""
-    return (up(terms * channels, 16) | 1) * 16
+    return (ceil_div(terms * channels, 16) | 1) * 16
 
 
 def fits(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> bool:
@@ -64,7 +64,7 @@ def cycles(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> float:
     """Cycles of one sample, roughly: 2 vectors of multiply-adds a cycle; transforms as measured."""
     f, terms, places = patch - 2, p.C * p.kernel[0], positions(patch, p.kernel[1])
     high = f if p.kernel[1] == 3 else 1
-    vectors = up(p.out[0] * up(p.out[1], high) * up(p.out[2], f), m.lanes)
+    vectors = ceil_div(p.out[0] * ceil_div(p.out[1], high) * ceil_div(p.out[2], f), m.lanes)
     blocks = winograd(p._replace(N=1), patch, m).blocks
     cost = vectors * (places * terms * p.O / 2 + 10 * places * (terms + p.O))
     cost += weight_cycles(places * plane(terms, p.O), m.itemsize, blocks)
@@ -76,9 +76,9 @@ def cycles(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> float:
 def direct_cycles(p: ConvProblem, m: Machine) -> float:
     """The same for the implicit GEMM."""
     taps, terms = p.kernel[1] * p.kernel[2], p.C * p.kernel[0]
-    vectors = up(volume(p.out), m.lanes)
+    vectors = ceil_div(volume(p.out), m.lanes)
     cost = vectors * taps * (terms * p.O / 2 + 4 * terms)
-    return cost + weight_cycles(taps * terms * p.O, m.itemsize, up(vectors, 48))
+    return cost + weight_cycles(taps * terms * p.O, m.itemsize, ceil_div(vectors, 48))
 
 
 def best_patch(p: ConvProblem, m: Machine, use: WeightUse, forced: bool) -> int:
@@ -98,21 +98,21 @@ def winograd(p: ConvProblem, patch: int, m: Machine) -> WinogradPlan:
     """Panels of patches an item: transformed input and products of about BLOCK bytes."""
     f, terms = patch - 2, p.C * p.kernel[0]
     square = p.kernel[1] == 3
-    patches = up(p.out[1], f if square else 1), up(p.out[2], f)
-    total = max(1, up(p.N * p.out[0] * patches[0] * patches[1], m.panel))
+    patches = ceil_div(p.out[1], f if square else 1), ceil_div(p.out[2], f)
+    total = max(1, ceil_div(p.N * p.out[0] * patches[0] * patches[1], m.panel))
     each = positions(patch, p.kernel[1]) * m.panel * m.itemsize * (terms + p.O)
-    blocks = up(total, max(1, min(8, BLOCK // each)))
+    blocks = ceil_div(total, max(1, min(8, BLOCK // each)))
     return WinogradPlan(
         patch=patch,
         high=patch if square else 1,
         patches=patches,
-        panels=up(total, blocks),
+        panels=ceil_div(total, blocks),
         blocks=blocks,
         plane=plane(terms, p.O),
     )
 
 
-def reason(p: ConvProblem, patch: int) -> str:
+def winograd_reason(p: ConvProblem, patch: int) -> str:
     f, rows = patch - 2, p.kernel[1]
     high = f if rows == 3 else 1
     return (

@@ -58,7 +58,7 @@ cdef struct ConvCall:
 
 
 cdef Status prepare(ConvCode *code, ConvCall *call, bint keep) noexcept nogil
-cdef int most_threads(ConvCode *code, int allowed) noexcept nogil
+cdef int conv_threads(ConvCode *code, int allowed) noexcept nogil
 cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil
 cdef Status run(ConvCode *code, ConvCall *call) noexcept nogil
 

@@ -10,9 +10,10 @@ from libc.string cimport memcpy, memset
 from cconv._run.drive cimport INTERRUPTED, OK, Share, Status, drive, multiply_adds, share, useful
 from cconv._run.memory cimport (Workspace, delivered, give_workspace, new_output, new_workspace,
                                 take_workspace)
-from cconv._run.operand cimport Operand, release, take_dense, take_input
+from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
 from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
+from cconv.kernels.items cimport lines
 from cconv.kernels.job cimport ConvJob, KernelTable, Watch, item_run
 
 cdef extern from "stamp.h":
@@ -22,14 +23,7 @@ stamp = CCONV_STAMP_STRING.decode()
 
 cdef enum:
     PHASES_MOST = 8                 # jobs that run as one, as in _plan/direct.py
-    LINE = 64
     MOVED = 32768                   # weights that are worth a thread, and a chunk of them: about 30 us
-
-
-cdef Py_ssize_t lines(Py_ssize_t size) noexcept nogil:
-    """Bytes rounded up to whole cache lines."""
-    return (size + LINE - 1) // LINE * LINE
-
 
 # ---------------------------------------------------------------- weights
 
@@ -45,7 +39,7 @@ cdef struct Gather:
     char *scratch
 
 
-cdef void gather(const element *w, const Gather *here, Py_ssize_t g, Py_ssize_t c0) noexcept nogil:
+cdef void gather_taps(const element *w, const Gather *here, Py_ssize_t g, Py_ssize_t c0) noexcept nogil:
     """to[g, o, c, t] = w[g, c, o, taps[t]] of 16 channels: they are read once for all slots with taps."""
     cdef const ConvCode *code = here.code
     cdef Py_ssize_t o, _c, c1 = min(c0 + 16, code.C), t
@@ -73,9 +67,9 @@ cdef void gather_item(void *job, Py_ssize_t item, char *_workspace) noexcept nog
     cdef const Gather *here = <const Gather *>job
     cdef Py_ssize_t blocks = (here.code.C + 15) // 16
     if here.code.itemsize == 4:
-        gather(<const uint32_t *>here.w, here, item // blocks, item % blocks * 16)
+        gather_taps(<const uint32_t *>here.w, here, item // blocks, item % blocks * 16)
     else:
-        gather(<const uint64_t *>here.w, here, item // blocks, item % blocks * 16)
+        gather_taps(<const uint64_t *>here.w, here, item // blocks, item % blocks * 16)
 
 
 cdef Task moving(item_run run, void *job, Py_ssize_t items, double elements, ConvCall *call) noexcept nogil:
@@ -137,7 +131,7 @@ cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil:
     return most
 
 
-cdef int most_threads(ConvCode *code, int allowed) noexcept nogil:
+cdef int conv_threads(ConvCode *code, int allowed) noexcept nogil:
     """Threads that run() uses of them."""
     cdef Share shared
     cdef int most = 1, i = 0
@@ -345,7 +339,7 @@ cdef class ConvProgram(Program):
         cdef Watch signals
         cdef ConvCall call
         cdef Operand w
-        memset(&w, 0, sizeof(w))
+        hold_none(&w, 1)
         watch(&signals)
         call.block, call.workspace, call.signals = block.data, scratch.data, &signals
         call.threads = allowed_threads()
@@ -375,7 +369,7 @@ cdef class ConvProgram(Program):
         cdef int i, allowed
         if self.empty:
             return new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
-        memset(all, 0, sizeof(all))
+        hold_none(all, 4)
         allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
@@ -402,7 +396,7 @@ cdef class ConvProgram(Program):
         cdef bint raw = prepared is None
         cdef int a
         # before the workspace: a thread that cannot be started should cost none
-        call.threads = allowed if allowed == 1 else start_threads(most_threads(code, allowed))
+        call.threads = allowed if allowed == 1 else start_threads(conv_threads(code, allowed))
         size = workspace_bytes(code, call.threads)
         call.x, call.w, call.y = all[0].view.buf, all[1].view.buf, all[3].view.buf
         call.bias = all[2].view.buf if all[2].held else NULL

@@ -41,8 +41,9 @@ cdef inline Share share(KernelTable *table, ConvJob *job, double work, int allow
         while splits < tiles and items * splits < 4 * n and items * splits % n:
             splits += 1
     if table.split_least:
-        # one item should not keep signals waiting; splits of fewer channels would mostly fill panels
-        wanted = multiply_adds(job) / items / 3e8
+        # One item should not keep signals waiting, nor the other threads at the end: about a millisecond then, which
+        # splits that fill panels pay for. Splits of fewer channels would mostly do that.
+        wanted = multiply_adds(job) / items / (3e8 if n == 1 and table.evens else 3e7)
         if wanted > splits:
             splits = max(splits, min(<Py_ssize_t>wanted, channels // table.split_least))
     found.splits = splits

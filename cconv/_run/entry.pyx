@@ -1,4 +1,4 @@
-# cython: language_level=3, cdivision=True
+# cython: language_level=3, cdivision=True, boundscheck=False, wraparound=False
 """The per-call path: a call's key, what was found for it, and the check of `out`; nothing that could be remembered."""
 import operator
 
@@ -35,7 +35,7 @@ cdef enum Kind:                     # as in _operations.py, which says how each 
 cdef object NONE = object()         # what has no canonical form: it will be a TypeError
 
 
-cdef bint plain(value) noexcept:
+cdef bint is_canonical(value) noexcept:
     """Whether a parameter is canonical as it is: an int, None, a word, or a tuple of ints."""
     if type(value) is int or value is None or type(value) is str:
         return True
@@ -47,10 +47,10 @@ cdef bint plain(value) noexcept:
     return False
 
 
-cdef object sizes(value):
+cdef object canonical_sizes(value):
     """Ints, words and None as they are, what has an __index__ as an int, sequences and arrays as tuples of these."""
     cdef Py_ssize_t i, n
-    if plain(value):
+    if is_canonical(value):
         return value
     if isinstance(value, ndarray):
         value = value.tolist()
@@ -59,7 +59,7 @@ cdef object sizes(value):
         n = len(parts)
         result = PyTuple_New(n)
         for i in range(n):
-            part = sizes(parts[i])
+            part = canonical_sizes(parts[i])
             if part is NONE:
                 return NONE
             Py_INCREF(part)
@@ -84,8 +84,8 @@ cdef object canonical(value, int kind):
     if kind == NAME:
         return value if value is None or type(value) is str else NONE
     if kind == NUMBER and type(value) is not int:
-        return float(value) if isinstance(value, (float, floating)) else sizes(value)
-    return sizes(value)
+        return float(value) if isinstance(value, (float, floating)) else canonical_sizes(value)
+    return canonical_sizes(value)
 
 
 # ---------------------------------------------------------------- out

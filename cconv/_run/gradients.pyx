@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from cconv._run.drive cimport INTERRUPTED, OK, Status, drive, useful
 from cconv._run.memory cimport Workspace, delivered, give_workspace, new_output, take_workspace
-from cconv._run.operand cimport Operand, release, take_dense, take_input
+from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
 from cconv._run.pool cimport list_windows
 from cconv._run.runner cimport Program, fields, raise_set, table_of
 from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
@@ -47,7 +47,7 @@ cdef class Gradient(Program):
             if not self.empty:
                 y[...] = 0
             return y
-        memset(all, 0, sizeof(all))
+        hold_none(all, 4)
         allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:

@@ -15,11 +15,18 @@ cdef struct Form:
 
 
 cdef struct Operand:
-    # all zero while it holds nothing
-    Py_buffer view
+    Py_buffer view                  # of what is held; else its pointer is NULL
     bint held
     Py_ssize_t n, c                 # strides of the batch, the channels and (D, H, W), in elements
     Py_ssize_t s[3]
+
+
+cdef inline void hold_none(Operand *all, int count) noexcept:
+    """Before anything else is done with them."""
+    cdef int i
+    for i in range(count):
+        all[i].held = False
+        all[i].view.buf = NULL
 
 
 cdef inline void release(Operand *o) noexcept:

@@ -16,7 +16,7 @@ cdef struct PoolCode:
 
 cdef Py_ssize_t *list_windows(PoolJob *job) except NULL
 cdef int pool_threads(PoolCode *code, int allowed) noexcept nogil
-cdef Status run_pool(PoolCode *code, PoolJob *job, char *workspace, int threads, Watch *signals) noexcept nogil
+cdef Status drive_pool(PoolCode *code, PoolJob *job, char *workspace, int threads, Watch *signals) noexcept nogil
 
 
 cdef class PoolProgram(Program):

@@ -9,7 +9,7 @@ from libc.string cimport memset
 from cconv._run.drive cimport INTERRUPTED, Status, drive, useful
 from cconv._run.memory cimport (Workspace, array_bytes, delivered, give_workspace, new_output,
                                 take_workspace)
-from cconv._run.operand cimport Operand, hold, release, take_input
+from cconv._run.operand cimport Operand, hold, hold_none, release, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
 from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
 from cconv.kernels.job cimport PoolJob, Watch
@@ -63,7 +63,7 @@ cdef int pool_threads(PoolCode *code, int allowed) noexcept nogil:
     return useful(code.table.grain, code.table.items(&code.job), code.work, allowed)
 
 
-cdef Status run_pool(PoolCode *code, PoolJob *job, char *workspace, int threads, Watch *signals) noexcept nogil:
+cdef Status drive_pool(PoolCode *code, PoolJob *job, char *workspace, int threads, Watch *signals) noexcept nogil:
     """Runs a copy of the code's job that has its arrays."""
     cdef Task task
     task.name, task.dtype = code.table.name, code.dtype
@@ -108,7 +108,7 @@ cdef class PoolProgram(Program):
         if self.empty:
             y = new_output(self.out_shape, self.dtype, self.out_bytes) if out is None else out
             return (y, index) if indexed else y
-        memset(all, 0, sizeof(all))
+        hold_none(all, 3)
         allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
@@ -138,7 +138,7 @@ cdef class PoolProgram(Program):
         space = take_workspace(allowed * job.workspace_bytes)
         watch(&signals)
         with nogil:
-            status = run_pool(&self.code, &job, space.data, allowed, &signals)
+            status = drive_pool(&self.code, &job, space.data, allowed, &signals)
         give_workspace(space)
         if status == INTERRUPTED:
             raise_set()

@@ -22,4 +22,6 @@ cdef int start_threads(int n) noexcept nogil
 cdef int enter_call(int n) noexcept nogil
 cdef void leave_call() noexcept nogil
 cdef void watch(Watch *here) noexcept nogil
+cdef void ask_instead(int (*ask)(void *context) noexcept nogil, void *context) noexcept nogil
+cdef Watch *watch_here(Watch *here) noexcept nogil
 cdef bint run_task(Task *task) noexcept nogil

@@ -1,6 +1,7 @@
 # cython: language_level=3, cdivision=True
 """How many threads a call may use, and the signals that it looks at."""
 import os
+from time import sleep
 
 from cconv._processors import affinity, from_environment, most_threads, quota_processors
 
@@ -45,6 +46,8 @@ cdef extern from *:
     static int cconv_active = 0;
     #endif
     CCONV_LOCAL int cconv_here = 0, cconv_depth = 0;
+    CCONV_LOCAL int (*cconv_asked)(void *) = 0;
+    CCONV_LOCAL void *cconv_asked_of = 0;
     /* by this threadpoolctl knows the module that holds the pool */
     #if defined(_WIN32)
     __declspec(dllexport)
@@ -58,6 +61,8 @@ cdef extern from *:
     int cconv_active                # calls that are running
     int cconv_here                  # the limit of the calling thread, 0: none of its own
     int cconv_depth                 # its calls that are running
+    int (*cconv_asked)(void *) noexcept nogil       # whom it asks in runs of capi, or NULL
+    void *cconv_asked_of
     int load "cconv_load"(int *p) noexcept nogil
     void store "cconv_store"(int *p, int n) noexcept nogil
     int add "cconv_add"(int *p, int n) noexcept nogil
@@ -132,7 +137,7 @@ def get_num_threads():
     return allowed_threads()
 
 
-def pool_threads():
+def shared_threads():
     """Threads for all calls together, as threadpoolctl sees them."""
     return min(own_threads(), ceiling) if ceiling else own_threads()
 
@@ -227,6 +232,21 @@ cdef void watch(Watch *here) noexcept nogil:
     here.context = NULL
 
 
+cdef void ask_instead(int (*ask)(void *context) noexcept nogil, void *context) noexcept nogil:
+    """Whom this thread asks in runs of capi from now on, which know of no signals; NULL: nobody."""
+    global cconv_asked, cconv_asked_of
+    cconv_asked, cconv_asked_of = ask, context
+
+
+cdef Watch *watch_here(Watch *here) noexcept nogil:
+    """Begins the looks of a run of capi, if there are any; else NULL."""
+    if cconv_asked == NULL:
+        return NULL
+    watch(here)
+    here.ask, here.context = cconv_asked, cconv_asked_of
+    return here
+
+
 cdef int look(Watch *here) noexcept nogil:
     """Whether a kernel has to give up, from inside of an item."""
     cdef int stop = load(&here.stop)
@@ -276,3 +296,25 @@ cdef bint run_task(Task *task) noexcept nogil:
     if cconv_run_job(&job) or load(&task.signals.stop):
         return True
     return cconv_now() >= task.signals.due and cconv_ask(ask, task.signals)
+
+
+cdef void no_item(void *_job, Py_ssize_t _item, char *_workspace) noexcept nogil:
+    pass
+
+
+def time_empty_jobs(int n, int jobs, long long pause):
+    """Microseconds that a job of empty items takes on n threads, nanoseconds of sleep before each; the median."""
+    cdef Task task
+    cdef long long start, took
+    task.name, task.dtype, task.run, task.job, task.items, task.chunk = NULL, NULL, no_item, NULL, 64, 1
+    task.threads, task.workspace, task.workspace_bytes, task.signals = n, NULL, 0, NULL
+    times = []
+    for _ in range(jobs):
+        if pause:
+            sleep(pause / 1e9)
+        with nogil:
+            start = cconv_now()
+            run_task(&task)
+            took = cconv_now() - start
+        times.append(took)
+    return sorted(times)[jobs // 2] / 1e3

@@ -18,12 +18,7 @@
  * Include it in ONE module; the others call through that. CCONV_NO_THREADS: the caller does everything. */
 #ifndef CCONV_WORKERS_H
 #define CCONV_WORKERS_H
-#if (defined(__EMSCRIPTEN__) && !defined(__EMSCRIPTEN_PTHREADS__)) || defined(__wasi__)
-#define CCONV_NO_THREADS
-#endif
-#include <stddef.h>
-#include <stdint.h>
-#include <string.h>
+#include "workers_os.h"
 
 /* ---------------------------------------------------------------- what callers see */
 
@@ -65,39 +60,8 @@ enum {
     CW_SLICE_NS = 4000000,      /* what a helper may keep a job waiting then */
     CW_LOOK_NS = 100000000,
     CW_REFUSED_NS = 1000000000, /* until threads are asked for again that could not be started */
-    CW_STACK_BYTES = 1 << 20,   /* kernels use up to 64 KiB; glibc takes thread-local storage of all modules from it */
     CW_SLEEPS = 1 << 30
 };
-
-#if defined(CCONV_NO_THREADS)
-#define CCONV_THREADS "none"
-#elif defined(_WIN32)
-#define CCONV_THREADS "win32"
-#else
-#define CCONV_THREADS "pthreads"
-#endif
-
-/* ---------------------------------------------------------------- the machine */
-
-#if defined(_WIN32)
-#ifndef WIN32_LEAN_AND_MEAN
-#define WIN32_LEAN_AND_MEAN
-#endif
-#include <windows.h>
-static int64_t cconv_now(void) {
-    LARGE_INTEGER now, second;
-    QueryPerformanceFrequency(&second);
-    QueryPerformanceCounter(&now);
-    return now.QuadPart / second.QuadPart * 1000000000 + now.QuadPart % second.QuadPart * 1000000000 / second.QuadPart;
-}
-#else
-#include <time.h>
-static int64_t cconv_now(void) {
-    struct timespec now;
-    clock_gettime(CLOCK_MONOTONIC, &now);
-    return (int64_t)now.tv_sec * 1000000000 + now.tv_nsec;
-}
-#endif
 
 #ifdef CCONV_NO_THREADS
 
@@ -122,136 +86,6 @@ static int cconv_run_job(cconv_job *job) {
 
 #else
 
-/* Atomics. Every change and cw_load32() are sequentially consistent; cw_load() acquires, the stores release. */
-#if defined(_MSC_VER) && !defined(__clang__)
-#define cw_add32(p, n) (InterlockedExchangeAdd((volatile LONG *)(p), n))
-#define cw_or32(p, n) (InterlockedOr((volatile LONG *)(p), n))
-#define cw_swap32(p, n) (InterlockedExchange((volatile LONG *)(p), n))
-#define cw_cas32(p, old, n) (InterlockedCompareExchange((volatile LONG *)(p), n, old) == (old))
-static __forceinline LONG cw_load32(const volatile void *p) {
-    MemoryBarrier();
-    return ReadAcquire((const volatile LONG *)p);
-}
-#define cw_store32(p, n) (WriteRelease((volatile LONG *)(p), n))
-#if defined(_WIN64)
-#define cw_add(p, n) ((ptrdiff_t)InterlockedExchangeAdd64((volatile LONG64 *)(p), n))
-#define cw_swap(p, n) ((ptrdiff_t)InterlockedExchange64((volatile LONG64 *)(p), n))
-#define cw_load(p) ((ptrdiff_t)ReadAcquire64((const volatile LONG64 *)(p)))
-#define cw_store(p, n) (WriteRelease64((volatile LONG64 *)(p), n))
-#else
-#define cw_add(p, n) ((ptrdiff_t)InterlockedExchangeAdd((volatile LONG *)(p), n))
-#define cw_swap(p, n) ((ptrdiff_t)InterlockedExchange((volatile LONG *)(p), n))
-#define cw_load(p) ((ptrdiff_t)ReadAcquire((const volatile LONG *)(p)))
-#define cw_store(p, n) (WriteRelease((volatile LONG *)(p), n))
-#endif
-#define cw_pause() YieldProcessor()
-#define CW_LOCAL static __declspec(thread)
-#else
-#define cw_add32(p, n) __atomic_fetch_add(p, n, __ATOMIC_SEQ_CST)
-#define cw_or32(p, n) __atomic_fetch_or(p, n, __ATOMIC_SEQ_CST)
-#define cw_swap32(p, n) __atomic_exchange_n(p, n, __ATOMIC_SEQ_CST)
-#define cw_load32(p) __atomic_load_n(p, __ATOMIC_SEQ_CST)
-#define cw_store32(p, n) __atomic_store_n(p, n, __ATOMIC_RELEASE)
-#define cw_add(p, n) __atomic_fetch_add(p, n, __ATOMIC_SEQ_CST)
-#define cw_swap(p, n) __atomic_exchange_n(p, n, __ATOMIC_SEQ_CST)
-#define cw_load(p) __atomic_load_n(p, __ATOMIC_ACQUIRE)
-#define cw_store(p, n) __atomic_store_n(p, n, __ATOMIC_RELEASE)
-static inline int cw_cas32(int32_t *p, int32_t old, int32_t n) {
-    return __atomic_compare_exchange_n(p, &old, n, 0, __ATOMIC_SEQ_CST, __ATOMIC_RELAXED);
-}
-#if defined(__x86_64__) || defined(__i386__)
-#define cw_pause() __builtin_ia32_pause()
-#elif defined(__aarch64__) || (defined(__arm__) && __ARM_ARCH >= 7)
-#define cw_pause() __asm__ volatile("yield")
-#else
-#define cw_pause() ((void)0)
-#endif
-#define CW_LOCAL static _Thread_local
-#endif
-
-/* Sleep while a word has a value, and wake by its address, which nothing here reads: a job, and the word in it, may be
- * gone by then, for it ends as soon as nobody is inside. Sleepers may wake early; ns < 0: no limit. */
-#if defined(_WIN32)
-#if defined(_MSC_VER)
-#pragma comment(lib, "synchronization.lib")
-#endif
-static void cw_sleep(int32_t *word, int32_t seen, int64_t ns) {
-    WaitOnAddress(word, &seen, sizeof seen, ns < 0 ? INFINITE : (DWORD)(ns / 1000000 + 1));
-}
-static void cw_wake(int32_t *word, int n) {
-    while (n-- > 0) WakeByAddressSingle(word);
-}
-static void cw_sleep_init(void) {}
-#elif defined(__linux__) && !defined(CCONV_NO_FUTEX)
-#include <linux/futex.h>
-#include <sys/syscall.h>
-#include <unistd.h>
-#if !defined(SYS_futex) && defined(SYS_futex_time64) /* 32 bits with times of 64 */
-#define SYS_futex SYS_futex_time64
-#endif
-static void cw_sleep(int32_t *word, int32_t seen, int64_t ns) {
-    struct timespec wait;
-    wait.tv_sec = (time_t)(ns / 1000000000);
-    wait.tv_nsec = (long)(ns % 1000000000);
-    syscall(SYS_futex, word, FUTEX_WAIT_PRIVATE, seen, ns < 0 ? NULL : &wait, NULL, 0);
-}
-static void cw_wake(int32_t *word, int n) { syscall(SYS_futex, word, FUTEX_WAKE_PRIVATE, n, NULL, NULL, 0); }
-static void cw_sleep_init(void) {}
-#else
-#include <pthread.h>
-#include <sys/time.h>
-/* one place where all sleep, whatever their word */
-static pthread_mutex_t cw_place = PTHREAD_MUTEX_INITIALIZER;
-static pthread_cond_t cw_changed = PTHREAD_COND_INITIALIZER;
-static void cw_sleep(int32_t *word, int32_t seen, int64_t ns) {
-    struct timeval now;
-    struct timespec until;
-    if (ns >= 0) {
-        gettimeofday(&now, NULL);
-        ns += (int64_t)now.tv_usec * 1000;
-        until.tv_sec = now.tv_sec + (time_t)(ns / 1000000000);
-        until.tv_nsec = (long)(ns % 1000000000);
-    }
-    pthread_mutex_lock(&cw_place);
-    if (cw_load32(word) == seen) {
-        if (ns < 0) pthread_cond_wait(&cw_changed, &cw_place);
-        else pthread_cond_timedwait(&cw_changed, &cw_place, &until);
-    }
-    pthread_mutex_unlock(&cw_place);
-}
-static void cw_wake(int32_t *word, int n) {
-    (void)word, (void)n;
-    pthread_mutex_lock(&cw_place);
-    pthread_cond_broadcast(&cw_changed);
-    pthread_mutex_unlock(&cw_place);
-}
-static void cw_sleep_init(void) {
-    static const pthread_mutex_t place = PTHREAD_MUTEX_INITIALIZER;
-    static const pthread_cond_t changed = PTHREAD_COND_INITIALIZER;
-    memcpy(&cw_place, &place, sizeof place);
-    memcpy(&cw_changed, &changed, sizeof changed);
-}
-#endif
-
-#if defined(_WIN32)
-#define cw_yield() SwitchToThread()
-#else
-#include <pthread.h>
-#include <sched.h>
-#include <signal.h>
-#define cw_yield() sched_yield()
-#endif
-
-/* Time that this thread was off its processor, plus a constant: of a thread that does not sleep, lost to others. */
-static int64_t cw_lost(void) {
-#if !defined(_WIN32) && defined(CLOCK_THREAD_CPUTIME_ID)
-    struct timespec used;
-    if (clock_gettime(CLOCK_THREAD_CPUTIME_ID, &used) == 0)
-        return cconv_now() - ((int64_t)used.tv_sec * 1000000000 + used.tv_nsec);
-#endif
-    return 0;
-}
-
 /* ---------------------------------------------------------------- the pool */
 
 static struct {
@@ -269,19 +103,6 @@ static struct {
 } cw_pool;
 
 CW_LOCAL cconv_job *cw_mine;    /* the shared jobs of this thread, innermost first */
-
-static void cw_lock(void) {
-    if (cw_cas32(&cw_pool.lock, 0, 1)) return;
-    for (int i = 0; i < 64; i++) {
-        if (cw_load32(&cw_pool.lock) == 0 && cw_cas32(&cw_pool.lock, 0, 1)) return;
-        cw_pause();
-    }
-    while (cw_swap32(&cw_pool.lock, 2) != 0) cw_sleep(&cw_pool.lock, 2, -1);
-}
-
-static void cw_unlock(void) {
-    if (cw_swap32(&cw_pool.lock, 0) == 2) cw_wake(&cw_pool.lock, 1);
-}
 
 /* Time in one word, in about milliseconds. It wraps: times are compared by their difference. */
 static int32_t cw_ticks(int64_t ns) { return (int32_t)(uint32_t)((uint64_t)ns >> 20); }
@@ -374,14 +195,14 @@ static void cw_help(cconv_job *job, int slot) {
 static int cw_join(cconv_job **found) {
     cconv_job *best = NULL, *job;
     int slot = 0;
-    cw_lock();
+    cw_lock(&cw_pool.lock);
     for (job = cw_pool.jobs; job; job = job->after)
         if (cw_open(job) && (!best || job->joined < best->joined)) best = job;
     if (best) {
         slot = ++best->joined;
         cw_add32(&best->inside, 1);
     }
-    cw_unlock();
+    cw_unlock(&cw_pool.lock);
     *found = best;
     return slot;
 }
@@ -425,21 +246,21 @@ static void cw_link(cconv_job *job) {
 }
 
 static void cw_publish(cconv_job *job) {
-    cw_lock();
+    cw_lock(&cw_pool.lock);
     cw_link(job);
-    cw_unlock();
+    cw_unlock(&cw_pool.lock);
     cw_add32(&cw_pool.epoch, 1);
     cw_call(job->threads, 0);
 }
 
 static void cw_unlink(cconv_job *job) {
     if (!job->linked) return;
-    cw_lock();
+    cw_lock(&cw_pool.lock);
     if (job->before) job->before->after = job->after;
     else cw_pool.jobs = job->after;
     if (job->after) job->after->before = job->before;
     job->linked = 0;
-    cw_unlock();
+    cw_unlock(&cw_pool.lock);
 }
 
 static void cw_ask(cconv_job *job);
@@ -466,17 +287,17 @@ static void cw_drain(cconv_job *job, int asks) {
 
 /* No items are begun, and none are in flight, until cw_resume(). */
 static void cw_hold(cconv_job *job) {
-    cw_lock();
+    cw_lock(&cw_pool.lock);
     job->held = cw_swap(&job->next, job->items);
-    cw_unlock();
+    cw_unlock(&cw_pool.lock);
     cw_drain(job, 0);
 }
 
 static void cw_resume(cconv_job *job) {
-    cw_lock();
+    cw_lock(&cw_pool.lock);
     job->joined = 0;
     cw_store(&job->next, job->held);
-    cw_unlock();
+    cw_unlock(&cw_pool.lock);
     cw_add32(&cw_pool.epoch, 1);
     cw_call(job->threads, 0);
 }
@@ -571,37 +392,8 @@ static int cconv_run_job(cconv_job *job) {
 /* ---------------------------------------------------------------- threads */
 
 #if defined(_WIN32)
-
-static DWORD WINAPI cw_main(void *_) {
-    (void)_;
-    cw_helper();
-    return 0;
-}
-
-static int cw_start(void) {
-    HANDLE thread = CreateThread(NULL, CW_STACK_BYTES, cw_main, NULL, STACK_SIZE_PARAM_IS_A_RESERVATION, NULL);
-    if (thread == NULL) return 0;
-    CloseHandle(thread);
-    return 1;
-}
-
 static void cw_register(void) {}
-
 #else
-
-#ifndef CCONV_PTHREAD_CREATE    /* tests replace it */
-#define CCONV_PTHREAD_CREATE pthread_create
-#endif
-
-static void *cw_main(void *_) {
-    (void)_;
-#if defined(__linux__) && defined(__GLIBC__) && defined(_GNU_SOURCE)
-    pthread_setname_np(pthread_self(), "cconv");
-#endif
-    cw_helper();
-    return NULL;
-}
-
 /* A fork from within look(), by a signal's handler: the helpers that hold items of this thread's jobs will not be in
  * the child, so they end them before. */
 static void cw_before_fork(void) {
@@ -631,35 +423,13 @@ static void cw_register(void) {
     static pthread_once_t once = PTHREAD_ONCE_INIT;
     pthread_once(&once, cw_register_once);
 }
-
-static int cw_start(void) {
-    pthread_attr_t attributes;
-    pthread_t thread;
-    sigset_t none, before;
-    int started;
-    if (pthread_attr_init(&attributes)) return 0;
-    pthread_attr_setstacksize(&attributes, CW_STACK_BYTES);
-    pthread_attr_setdetachstate(&attributes, PTHREAD_CREATE_DETACHED);
-    /* signals are for the program's threads; but a fault in a kernel is reported as one of theirs */
-    sigfillset(&none);
-    sigdelset(&none, SIGSEGV);
-    sigdelset(&none, SIGBUS);
-    sigdelset(&none, SIGFPE);
-    sigdelset(&none, SIGILL);
-    pthread_sigmask(SIG_SETMASK, &none, &before);
-    started = CCONV_PTHREAD_CREATE(&thread, &attributes, cw_main, NULL) == 0;
-    pthread_sigmask(SIG_SETMASK, &before, NULL);
-    pthread_attr_destroy(&attributes);
-    return started;
-}
-
 #endif
 
 static int cconv_threads(int n) {
     int helpers = cw_load32(&cw_pool.helpers);
     if (n < 2 || helpers >= n - 1) return n < 1 ? 1 : n;
     cw_register();
-    cw_lock();
+    cw_lock(&cw_pool.lock);
     helpers = cw_pool.helpers;
     if (helpers < n - 1 && (!cw_pool.refused || cconv_now() - cw_pool.refused > CW_REFUSED_NS)) {
         cw_pool.refused = 0;
@@ -667,7 +437,7 @@ static int cconv_threads(int n) {
         if (helpers < n - 1) cw_pool.refused = cconv_now();
         cw_store32(&cw_pool.helpers, helpers);
     }
-    cw_unlock();
+    cw_unlock(&cw_pool.lock);
     return helpers + 1 < n ? helpers + 1 : n;
 }
 

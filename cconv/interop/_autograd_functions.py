@@ -15,7 +15,7 @@ from ._values import integers, per_axis, rank_of
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from .._typing import Algorithm, Padding, PaddingMode, Pads, Size, Sizes, TransposedAlgorithm
+    from ..functional import Algorithm, Padding, PaddingMode, Pads, Size, Sizes, TransposedAlgorithm
 
     Function = Callable[..., Any]
 

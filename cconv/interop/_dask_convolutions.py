@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 from ._dask_calls import lazy_convolution
 
 if TYPE_CHECKING:
-    from .._typing import Algorithm, Padding, PaddingMode, Pads, Size, TransposedAlgorithm
+    from ..functional import Algorithm, Padding, PaddingMode, Pads, Size, TransposedAlgorithm
 
 
 def conv2d(

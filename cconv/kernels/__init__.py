@@ -14,16 +14,16 @@ pool         maximum, sum and average; indices; adaptive windows               p
 pool_grad    gradients of pools by their input                                 pool_grad.pyx, argmax.pxd
 convert      float16 and bfloat16 from and to float32                          convert.pyx, half.h
 
-Shared: job.pxd (what plans and the runner fill in), items.pxd (the loop over items), box.pxd, slab.pxd (the padded copy),
-tile.pxd (the register tile), spread.pxd (rows of pools), simd.pxd and extrema.pxd (vectors: simd.h, shuffle.h, extrema.h).
-What is in a .pxd is inlined, always, at each of its calls: a large function has one.
+Shared: job.pxd (what plans and the runner fill in), items.pxd (sizes in whole items), box.pxd, slab.pxd (the padded
+copy), tile.pxd (the register tile), spread.pxd (rows of pools), simd.pxd and extrema.pxd (the vectors of simd.h,
+shuffle.h and extrema.h). What is in a .pxd is inlined, always, at each of its calls: a large function has one.
 
 Glossary: one meaning each.
 
 slab      the zero-padded copy of the input rows that a box of outputs reads
 strands   the slab's columns, de-interleaved by the stride: every tap reads a contiguous run
 rows      lines along W of an array; the kernel of this name reads them in place
-box       output positions of one item; item: what one thread takes; stint: the items between two looks at signals
+box       output positions of one item; item: what one thread takes, about a millisecond at most
 tile      the register tile: tile_rows (MR) output channels x 2 vectors of positions
 patch     Winograd's T x T input tile
 panel     NR positions x K terms of input, filled for the tile

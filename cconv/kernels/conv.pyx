@@ -172,11 +172,11 @@ cdef Py_ssize_t weight_count(void *conv_job) noexcept nogil:
     return job.p.G * job.p.O * job.p.C * taps_of(job)
 
 
-cdef Py_ssize_t pack_items(void *conv_job) noexcept nogil:
+cdef Py_ssize_t pack_conv_items(void *conv_job) noexcept nogil:
     return (<ConvJob *>conv_job).p.G * up((<ConvJob *>conv_job).p.O, MR)
 
 
-cdef void pack_item(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:
+cdef void pack_conv_item(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:
     """Item = (group, tile of output channels)."""
     pack_tile(<ConvJob *>conv_job, item, <real *>packed)
 
@@ -223,8 +223,8 @@ GEMM.run_item = gemm_item
 GEMM.items = conv_items
 GEMM.lay_out = lay_out_gemm
 GEMM.packed_size = weight_count
-GEMM.pack_items = pack_items
-GEMM.pack_item = pack_item
+GEMM.pack_items = pack_conv_items
+GEMM.pack_item = pack_conv_item
 GEMM.reduce_items = NULL
 GEMM.reduce_item = NULL
 GEMM.grain = 1.5e6

@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport MR, NR, VL, copy_steps, load, real, store
+from cconv.kernels.simd cimport MR, NR, VL, get_lines, load, put_lines, real, store
 from cconv.kernels.tile cimport Product, any_pair, any_tile, any_tile_at, tile_row
 
 
@@ -69,7 +69,8 @@ cdef inline void fill_panel(real *to, const Block *block, const Run *runs, int n
     cdef Py_ssize_t k, count = block.count
     cdef int r
     cdef const Py_ssize_t *off = block.off
-    cdef const real *p = block.slab + runs[0].slab
+    cdef const real *slab = block.slab
+    cdef const real *p = slab + runs[0].slab
     cdef const real *q
     if n == 1 and runs[0].length < NR:
         # exactly the run: without a slab the input itself is read, which has no slack
@@ -83,7 +84,7 @@ cdef inline void fill_panel(real *to, const Block *block, const Run *runs, int n
             store(to + k * NR + VL, load(p + off[k] + VL))
         return
     if n == 2:
-        q = block.slab + runs[1].slab
+        q = slab + runs[1].slab
         for k in range(count):
             store(to, load(p + off[k]))
             store(to + VL, load(p + off[k] + VL))
@@ -93,7 +94,7 @@ cdef inline void fill_panel(real *to, const Block *block, const Run *runs, int n
         return
     for k in range(count):
         for r in range(n):
-            p = block.slab + off[k] + runs[r].slab
+            p = slab + off[k] + runs[r].slab
             store(to + runs[r].lane, load(p))
             if runs[r].length > VL:
                 store(to + runs[r].lane + VL, load(p + VL))
@@ -102,10 +103,11 @@ cdef inline void fill_panel(real *to, const Block *block, const Run *runs, int n
 
 cdef inline void fill_neighbours(real *to, const real *p, const Block *block, Py_ssize_t panels) noexcept nogil:
     """Full panels that neighbour in one row: a channel's row is read in one go, for the TLB's sake."""
-    cdef Py_ssize_t k, j, size = block.count * NR
+    cdef Py_ssize_t k, j, count = block.count, size = count * NR
+    cdef const Py_ssize_t *off = block.off
     cdef const real *q
-    for k in range(block.count):
-        q = p + block.off[k]
+    for k in range(count):
+        q = p + off[k]
         for j in range(panels):
             store(to + j * size, load(q + j * NR))
             store(to + j * size + VL, load(q + j * NR + VL))
@@ -135,18 +137,16 @@ cdef inline void fill_panels(ConvJob *job, const Box *box, const Block *block, r
 
 cdef inline void read_tile(ConvJob *job, const real *y, real *buf, const Run *runs, int n, int m) noexcept nogil:
     """m rows of the output into a dense buffer."""
-    cdef int i, r
-    for i in range(m):
-        for r in range(n):
-            copy_steps(buf + i * NR + runs[r].lane, 1, y + i * job.yc + runs[r].y, job.ys[2], runs[r].length)
+    cdef int r
+    for r in range(n):
+        get_lines(buf + runs[r].lane, NR, y + runs[r].y, job.yc, job.ys[2], m, runs[r].length)
 
 
 cdef inline void write_tile(ConvJob *job, real *y, const real *buf, const Run *runs, int n, int m) noexcept nogil:
     """m rows of a dense buffer into the output, for panels that are not one contiguous full run."""
-    cdef int i, r
-    for i in range(m):
-        for r in range(n):
-            copy_steps(y + i * job.yc + runs[r].y, job.ys[2], buf + i * NR + runs[r].lane, 1, runs[r].length)
+    cdef int r
+    for r in range(n):
+        put_lines(y + runs[r].y, job.yc, job.ys[2], buf + runs[r].lane, NR, m, runs[r].length)
 
 
 cdef inline bint follow(const Run *runs, int n) noexcept nogil:
@@ -216,10 +216,8 @@ cdef inline void gemm_block(ConvJob *job, const Box *box, const Block *block, co
 
 cdef inline void put_vectors(ConvJob *job, real *y, const real *buf, const Py_ssize_t *to, Py_ssize_t m) noexcept nogil:
     """The two vectors of m rows, where y's columns do not neighbour."""
-    cdef Py_ssize_t s, i
-    for s in range(2):
-        for i in range(m):
-            copy_steps(y + i * job.yc + to[s], job.ys[2], buf + (s * 14 + i) * VL, 1, VL)
+    put_lines(y + to[0], job.yc, job.ys[2], buf, VL, m, VL)
+    put_lines(y + to[1], job.yc, job.ys[2], buf + 14 * VL, VL, m, VL)
 
 
 cdef inline void gemm_in_place(ConvJob *job, const Box *box, const Block *block, real *weights) noexcept nogil:

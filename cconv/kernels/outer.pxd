@@ -163,10 +163,15 @@ cdef inline void outer_tile(const int m, const int v, const Outer *p) noexcept n
     cdef int i
     cdef const real *a
     cdef const real *g = p.g
-    for i in range(m):
-        lo[i] = set1(<real>0) if p.first else load(p.sums + i * ld)
-        if v == 2:
-            hi[i] = set1(<real>0) if p.first else load(p.sums + i * ld + VL)
+    if p.first:
+        for i in range(m):
+            lo[i] = set1(<real>0)
+            hi[i] = lo[i]
+    else:
+        for i in range(m):
+            lo[i] = load(p.sums + i * ld)
+            if v == 2:
+                hi[i] = load(p.sums + i * ld + VL)
     for r in range(p.count):
         a = p.x + p.runs[r]
         for _j in range(p.length):
@@ -203,24 +208,6 @@ cdef inline void any_outer(int m, const int v, const Outer *p) noexcept nogil:
         elif m == 9: outer_tile(9, v, p)
         elif m == 8: outer_tile(8, v, p)
         elif m == 7: outer_tile(7, v, p)
-
-
-cdef inline void outer_box(WeightGradJob *job, const Outer *all_, const Rows *tiles, Py_ssize_t tile_count,
-                           Py_ssize_t O, Py_ssize_t K) noexcept nogil:
-    """Every tile of one box: a panel of gradients stays in L1 for all rows."""
-    cdef Py_ssize_t panel, t, size = job.conv.t.samples * job.conv.t.box[0] * job.conv.t.box[1] * job.conv.t.box[2] * NR
-    cdef Outer p = all_[0]
-    for panel in range((O + NR - 1) // NR):
-        p.g = all_.g + panel * size
-        for t in range(tile_count):
-            p.x = all_.x + tiles[t].off
-            p.step = tiles[t].step
-            p.sums = all_.sums + (panel * K + tiles[t].row) * NR
-            p.ld = tiles[t].row_step * NR
-            if O - panel * NR <= VL:
-                any_outer(<int>tiles[t].count, 1, &p)
-            else:
-                any_outer(<int>tiles[t].count, 2, &p)
 
 
 cdef inline void write_lanes(const real *sums, Py_ssize_t K, Py_ssize_t O, real *to, Py_ssize_t ld,

@@ -3,7 +3,7 @@
 # high its rows: T, or 1 for kernels of one row. The lanes of a panel are patches; runs of them neighbour in a row of
 # patches.
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport NR, VL, copy_steps, load, load2, load4, real, set1, store, store2, store4, vec
+from cconv.kernels.simd cimport NR, VL, load, load2, load4, put_lines, real, set1, store, store2, store4, vec
 from cconv.kernels.slab cimport copy_run, source
 from cconv.kernels.transforms cimport input_axis, output_axis
 
@@ -105,9 +105,9 @@ cdef inline void clear_row(real *lanes, Py_ssize_t columns, Py_ssize_t n) noexce
             t += VL
 
 
-cdef inline void gather(ConvJob *job, Panel *panel, const real *x) noexcept nogil:
+cdef inline void gather(const int T, ConvJob *job, Panel *panel, const real *x) noexcept nogil:
     """One channel of the patches of a panel, at the depth that find_depth left."""
-    cdef Py_ssize_t T = job.wino.patch, high = job.wino.high, hop = 1 if high == 1 else T - 2, r, iy
+    cdef Py_ssize_t high = job.wino.high, hop = 1 if high == 1 else T - 2, r, iy
     cdef int i
     cdef Patches *run
     cdef real *lanes
@@ -178,9 +178,10 @@ cdef inline void transform_output(const int T, const int high, const Panel *pane
     spoiled[0] = spoiled[0] + bad
 
 
-cdef inline void write_patches(const ConvJob *job, const Panel *panel, const Channel *channel) noexcept nogil:
+cdef inline void write_patches(const int T, const ConvJob *job, const Panel *panel,
+                               const Channel *channel) noexcept nogil:
     """The lines of outputs of a panel into y."""
-    cdef Py_ssize_t wide = job.wino.patch - 2, rows = 1 if job.wino.high == 1 else wide, width, height, r
+    cdef Py_ssize_t wide = T - 2, rows = 1 if job.wino.high == 1 else wide, width, height, r
     cdef int i
     cdef const Patches *run
     cdef real *to
@@ -193,7 +194,7 @@ cdef inline void write_patches(const ConvJob *job, const Panel *panel, const Cha
             if job.ys[2] == 1:
                 copy_run(to, panel.lanes + r * wide * NR + wide * run.lane, 1, width)
             else:
-                copy_steps(to, job.ys[2], panel.lanes + r * wide * NR + wide * run.lane, 1, width)
+                put_lines(to, 0, job.ys[2], panel.lanes + r * wide * NR + wide * run.lane, 0, 1, width)
             to += job.ys[1]
 
 

@@ -46,22 +46,30 @@ cdef struct Band:
 
 # ---------------------------------------------------------------- rows
 
-cdef void across_max(PoolJob *job, real *to, const real *x, real *spread) noexcept nogil:
-    across(True, job, to, x, spread)
+cdef inline void across_rows(const bint maximum, PoolJob *job, const Band *band, real *to, const real *x,
+                             Py_ssize_t count) noexcept nogil:
+    cdef Py_ssize_t width = band.width, step = job.xs[1], r
+    cdef real *spread = band.spread
+    for r in range(count):
+        across(maximum, job, to + r * width, x + r * step, spread)
 
 
-cdef void across_sum(PoolJob *job, real *to, const real *x, real *spread) noexcept nogil:
-    across(False, job, to, x, spread)
+cdef void across_max(PoolJob *job, const Band *band, real *to, const real *x, Py_ssize_t count) noexcept nogil:
+    across_rows(True, job, band, to, x, count)
 
 
-cdef inline void reduce_row(const bint maximum, PoolJob *job, const Band *s, real *to, Py_ssize_t iz,
-                            Py_ssize_t iy) noexcept nogil:
-    """One input row across. Each form is compiled once, out of line."""
-    cdef const real *x = s.x + iz * job.xs[0] + iy * job.xs[1]
+cdef void across_sum(PoolJob *job, const Band *band, real *to, const real *x, Py_ssize_t count) noexcept nogil:
+    across_rows(False, job, band, to, x, count)
+
+
+cdef inline void reduce_rows(const bint maximum, PoolJob *job, const Band *band, real *to, Py_ssize_t iz, Py_ssize_t iy,
+                             Py_ssize_t count) noexcept nogil:
+    """So many input rows across. Each form is compiled once, out of line."""
+    cdef const real *x = band.x + iz * job.xs[0] + iy * job.xs[1]
     if maximum:
-        across_max(job, to, x, s.spread)
+        across_max(job, band, to, x, count)
     else:
-        across_sum(job, to, x, s.spread)
+        across_sum(job, band, to, x, count)
 
 
 cdef inline void fill_identity(const bint maximum, real *to, Py_ssize_t n) noexcept nogil:
@@ -89,11 +97,12 @@ cdef void finish_row(PoolJob *job, const Band *s, real *acc, Py_ssize_t oh) noex
     """acc -> y, divided for averages."""
     cdef Py_ssize_t x = 0, ow = job.p.out[2]
     cdef real *y = s.y + s.od * job.ys[0] + oh * job.ys[1]
+    cdef const real *widths = s.widths
     cdef vec part
     if job.op == POOL_AVERAGE:
         part = set1(divisor_of(job, s.od, oh))
         while x < ow:
-            store(acc + x, load(acc + x) / (part * load(s.widths + x)))
+            store(acc + x, load(acc + x) / (part * load(widths + x)))
             x += VL
         x = 0
     if job.ys[2] == 1:
@@ -112,6 +121,8 @@ cdef inline void down_few(const bint maximum, const int rows, PoolJob *job, cons
     """Two or three reduced rows, `step` apart, into y at once, divided for averages."""
     cdef Py_ssize_t x = 0, i, out = job.p.out[2]
     cdef vec v, part = set1(divisor_of(job, s.od, oh))
+    cdef bint average = job.op == POOL_AVERAGE
+    cdef const real *widths = s.widths
     cdef real buf[64]
     cdef real *y = s.y + s.od * job.ys[0] + oh * job.ys[1]
     while x < out:
@@ -119,8 +130,8 @@ cdef inline void down_few(const bint maximum, const int rows, PoolJob *job, cons
         v = max_nan(v, load(row + step + x)) if maximum else v + load(row + step + x)
         if rows == 3:
             v = max_nan(v, load(row + 2 * step + x)) if maximum else v + load(row + 2 * step + x)
-        if not maximum and job.op == POOL_AVERAGE:
-            v = v / (part * load(s.widths + x))
+        if not maximum and average:
+            v = v / (part * load(widths + x))
         if x + VL <= out:
             store(y + x, v)
         else:
@@ -145,7 +156,7 @@ cdef inline void down_row(const bint maximum, PoolJob *job, const Band *s, Py_ss
                 row = s.rows + (z * (hi - lo) + iy - lo) * s.width
             else:
                 row = s.rows
-                reduce_row(maximum, job, s, row, iz, iy)
+                reduce_rows(maximum, job, s, row, iz, iy, 1)
             down(maximum, s.acc, row, job.p.out[2], first)
             first = False
     if first:
@@ -155,7 +166,7 @@ cdef inline void down_row(const bint maximum, PoolJob *job, const Band *s, Py_ss
 
 cdef inline void plain_band(const bint maximum, PoolJob *job, const Band *s) noexcept nogil:
     """Reduced rows of all depths of the window are computed once, unless they are too many to keep."""
-    cdef Py_ssize_t oh, k, z, iy, dz = 1 if job.p.adaptive else job.p.dilation[0], lo = job.p.size[1], hi = 0
+    cdef Py_ssize_t oh, k, z, dz = 1 if job.p.adaptive else job.p.dilation[0], lo = job.p.size[1], hi = 0
     cdef Py_ssize_t dy = 1 if job.p.adaptive else job.p.dilation[1]
     cdef real *row
     for oh in range(s.oh0, s.oh1):
@@ -164,9 +175,7 @@ cdef inline void plain_band(const bint maximum, PoolJob *job, const Band *s) noe
             hi = max(hi, job.first[1][oh] + (job.count[1][oh] - 1) * dy + 1)
     if job.t.kept:
         for z in range(job.count[0][s.od]):
-            for iy in range(lo, hi):
-                reduce_row(maximum, job, s, s.rows + (z * (hi - lo) + iy - lo) * s.width,
-                           job.first[0][s.od] + z * dz, iy)
+            reduce_rows(maximum, job, s, s.rows + z * (hi - lo) * s.width, job.first[0][s.od] + z * dz, lo, hi - lo)
     for oh in range(s.oh0, s.oh1):
         k = job.count[1][oh]
         if job.t.kept and job.count[0][s.od] == 1 and 2 <= k <= 3 and job.ys[2] == 1:
@@ -210,17 +219,18 @@ cdef inline bint double_down(const bint maximum, PoolJob *job, const Band *s, re
 
 cdef inline void doubled_band(const bint maximum, PoolJob *job, const Band *s) noexcept nogil:
     """The windows along H by doubling: every row from the first window's start, padding as identities."""
-    cdef Py_ssize_t n = s.oh1 - s.oh0, lo = s.oh0 * job.p.stride[1] - job.p.before[1], oh, r, z, iy
+    cdef Py_ssize_t n = s.oh1 - s.oh0, lo = s.oh0 * job.p.stride[1] - job.p.before[1], oh, r, z, iz
     cdef Py_ssize_t count = (n - 1) * job.p.stride[1] + (job.p.kernel[1] - 1) * job.p.dilation[1] + 1
+    # rows a..b of them lie inside the input
+    cdef Py_ssize_t a = min(count, max(<Py_ssize_t>0, -lo)), b = max(a, min(count, job.p.size[1] - lo))
     cdef real *rows = s.rows + n * s.width  # behind the sums
     cdef bint first = True
     for z in range(job.count[0][s.od]):
+        iz = job.first[0][s.od] + z * job.p.dilation[0]
         for r in range(count):
-            iy = lo + r
-            if 0 <= iy < job.p.size[1]:
-                reduce_row(maximum, job, s, rows + r * s.width, job.first[0][s.od] + z * job.p.dilation[0], iy)
-            else:
+            if not a <= r < b:
                 fill_identity(maximum, rows + r * s.width, job.p.out[2])
+        reduce_rows(maximum, job, s, rows + a * s.width, iz, lo + a, b - a)
         first = double_down(maximum, job, s, rows, count, first)
     for oh in range(n):
         if first:

@@ -8,7 +8,7 @@
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.gemm cimport Block
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport VL, copy_steps, load, real, set1, store, vec
+from cconv.kernels.simd cimport VL, get_lines, load, put_lines, real, set1, store, vec
 
 
 cdef struct Strip:
@@ -29,23 +29,26 @@ cdef struct Strip:
 
 cdef inline void get_rows(const int R, const int V, const Strip *s, vec *acc) noexcept nogil:
     """What R rows of V vectors start from."""
-    cdef Py_ssize_t last = max(<Py_ssize_t>0, s.width - VL), at
-    cdef real buf[64]
+    cdef Py_ssize_t at
+    cdef real buf[8 * 16]
     cdef int r, v
-    for r in range(R):
-        for v in range(V):
-            acc[r * V + v] = set1(s.bias)
-            if not s.first:
-                at = last if v == V - 1 else v * VL
-                store(buf, acc[r * V + v])
-                copy_steps(buf, 1, s.y + r * s.ystep + at * s.xstep, s.xstep, min(<Py_ssize_t>VL, s.width - at))
-                acc[r * V + v] = load(buf)
+    if s.first:
+        for r in range(R * V):
+            acc[r] = set1(s.bias)
+        return
+    for r in range(R * V):
+        store(buf + r * VL, set1(<real>0))
+    for v in range(V):
+        at = max(<Py_ssize_t>0, s.width - VL) if v == V - 1 else v * VL
+        get_lines(buf + v * VL, V * VL, s.y + at * s.xstep, s.ystep, s.xstep, R, min(<Py_ssize_t>VL, s.width - at))
+    for r in range(R * V):
+        acc[r] = load(buf + r * VL)
 
 
 cdef inline void put_rows(const int R, const int V, const Strip *s, const vec *acc) noexcept nogil:
     """R rows of V vectors into y; the last vector ends with the row."""
     cdef Py_ssize_t last = max(<Py_ssize_t>0, s.width - VL), at
-    cdef real buf[64]
+    cdef real buf[8 * 16]
     cdef int r, v
     if s.xstep == 1 and s.width >= VL:
         for r in range(R):
@@ -53,11 +56,11 @@ cdef inline void put_rows(const int R, const int V, const Strip *s, const vec *a
                 store(s.y + r * s.ystep + v * VL, acc[r * V + v])
             store(s.y + r * s.ystep + last, acc[r * V + V - 1])
         return
-    for r in range(R):
-        for v in range(V):
-            at = last if v == V - 1 else v * VL
-            store(buf, acc[r * V + v])
-            copy_steps(s.y + r * s.ystep + at * s.xstep, s.xstep, buf, 1, min(<Py_ssize_t>VL, s.width - at))
+    for r in range(R * V):
+        store(buf + r * VL, acc[r])
+    for v in range(V):
+        at = last if v == V - 1 else v * VL
+        put_lines(s.y + at * s.xstep, s.ystep, s.xstep, buf + v * VL, V * VL, R, min(<Py_ssize_t>VL, s.width - at))
 
 
 cdef inline void rows_tile(const int R, const int V, const Strip *s) noexcept nogil:
@@ -67,10 +70,13 @@ cdef inline void rows_tile(const int R, const int V, const Strip *s) noexcept no
     cdef Py_ssize_t last = max(<Py_ssize_t>0, s.width - VL), step = s.step, k
     cdef int r, v
     cdef const real *p
+    cdef const real *w = s.w
+    cdef const real *slab = s.slab
+    cdef const Py_ssize_t *off = s.off
     get_rows(R, V, s, acc)
     for k in range(s.count):
-        a = set1(s.w[k])
-        p = s.slab + s.off[k]
+        a = set1(w[k])
+        p = slab + off[k]
         for r in range(R):
             for v in range(V - 1):
                 acc[r * V + v] = acc[r * V + v] + a * load(p + r * step + v * VL)
@@ -156,13 +162,16 @@ cdef inline void shared_tile(const int R, const int V, const int KH, const int S
     cdef Py_ssize_t last = max(<Py_ssize_t>0, s.width - VL), row = s.row, KW = s.kw, i, k
     cdef int r, h
     cdef const real *p
+    cdef const real *w = s.w
+    cdef const real *slab = s.slab
+    cdef const Py_ssize_t *off = s.off
     for r in range(R * V):
         here.acc[r] = set1(s.bias)
     for i in range(s.outer):
         for k in range(KW):
-            p = s.slab + s.off[i * KH * KW + k]
+            p = slab + off[i * KH * KW + k]
             for h in range(KH):
-                here.a[h] = set1(s.w[(i * KH + h) * KW + k])
+                here.a[h] = set1(w[(i * KH + h) * KW + k])
             # written out: the compiler unrolls loops over v and h, but not one more around them
             if 0 < (R - 1) * S + KH: shared_row(R, V, KH, S, 0, &here, p, last)
             if 1 < (R - 1) * S + KH: shared_row(R, V, KH, S, 1, &here, p + row, last)

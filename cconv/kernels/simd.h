@@ -58,12 +58,37 @@ CCONV_INLINE vec set1(real x) { return x; }
 #define CCONV_PREFETCH(p) (void)(p)
 #endif
 
-/* to[i * to_step] = x[i * x_step] for i < n: the edges of tiles, out of line, for they are many. */
-CCONV_OUTLINE void copy_steps(real *to, ptrdiff_t to_step, const real *x, ptrdiff_t x_step, ptrdiff_t n) {
-    if (to_step == 1 && x_step == 1)
-        for (ptrdiff_t i = 0; i < n; i++) to[i] = x[i];
-    else
-        for (ptrdiff_t i = 0; i < n; i++) to[i * to_step] = x[i * x_step];
+/* to[i] = x[i] for i < n, without a loop where there are few: the last eight (four, two) may overlap those before. */
+CCONV_INLINE void copy_line(real *to, const real *x, ptrdiff_t n) {
+    if (n >= 8) {
+        for (ptrdiff_t i = 0; i + 8 < n; i += 8) memcpy(to + i, x + i, 8 * sizeof(real));
+        memcpy(to + n - 8, x + n - 8, 8 * sizeof(real));
+    } else if (n >= 4) {
+        memcpy(to, x, 4 * sizeof(real));
+        memcpy(to + n - 4, x + n - 4, 4 * sizeof(real));
+    } else if (n >= 2) {
+        memcpy(to, x, 2 * sizeof(real));
+        memcpy(to + n - 2, x + n - 2, 2 * sizeof(real));
+    } else if (n == 1)
+        *to = *x;
+}
+/* to[r * to_row + i * step] = x[r * x_row + i]: the edges of tiles, out of line, for they are many. */
+CCONV_OUTLINE void put_lines(real *to, ptrdiff_t to_row, ptrdiff_t step, const real *x, ptrdiff_t x_row, ptrdiff_t rows,
+                             ptrdiff_t n) {
+    for (ptrdiff_t r = 0; r < rows; r++, to += to_row, x += x_row)
+        if (step == 1)
+            copy_line(to, x, n);
+        else
+            for (ptrdiff_t i = 0; i < n; i++) to[i * step] = x[i];
+}
+/* The way back: to[r * to_row + i] = x[r * x_row + i * step]. */
+CCONV_OUTLINE void get_lines(real *to, ptrdiff_t to_row, const real *x, ptrdiff_t x_row, ptrdiff_t step, ptrdiff_t rows,
+                             ptrdiff_t n) {
+    for (ptrdiff_t r = 0; r < rows; r++, to += to_row, x += x_row)
+        if (step == 1)
+            copy_line(to, x, n);
+        else
+            for (ptrdiff_t i = 0; i < n; i++) to[i] = x[i * step];
 }
 CCONV_INLINE real sum_lanes(vec v) {
     real t[VL], s = 0;

@@ -64,33 +64,40 @@ cdef inline void fill_strand(ConvJob *job, real *to, const real *x, const Line *
         to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
 
 
+cdef inline void fill_pair_edge(ConvJob *job, real *to, const real *x, Py_ssize_t at, Py_ssize_t first,
+                                Py_ssize_t last) noexcept nogil:
+    """Pairs of fill_pair that reach over the input."""
+    cdef Py_ssize_t j, i
+    for j in range(first, last):
+        i = source(at + 2 * j, job.p.size[2], job.p.mode)
+        to[j] = x[i] if i >= 0 else <real>0
+        i = source(at + 1 + 2 * j, job.p.size[2], job.p.mode)
+        to[job.t.slab[2] + j] = x[i] if i >= 0 else <real>0
+
+
 cdef inline void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
     """Both strands of one row for stride 2 in one sweep; to[n:] is the second, whose columns stand at at + 1 + 2j."""
-    cdef Py_ssize_t n = job.t.slab[2], L = job.p.size[2], j, i, a, b
+    cdef Py_ssize_t n = job.t.slab[2], L = job.p.size[2], j, a, b
     cdef vec even, odd
     # pairs a <= j < b lie inside the input with both columns
     a = 0 if at >= 0 else min(n, (-at + 1) // 2)
     b = max(a, min(n, (L - at) // 2 if at < L else 0))
-    j = 0
-    while j < n:
-        if j == a and b - a >= VL:
-            while j + VL <= b:
-                load2(x + at + 2 * j, &even, &odd)
-                store(to + j, even)
-                store(to + n + j, odd)
-                j += VL
-            if j < b:
-                load2(x + at + 2 * (b - VL), &even, &odd)
-                store(to + b - VL, even)
-                store(to + n + b - VL, odd)
-                j = b
-            if j >= n:
-                break
-        i = source(at + 2 * j, L, job.p.mode)
-        to[j] = x[i] if i >= 0 else <real>0
-        i = source(at + 1 + 2 * j, L, job.p.mode)
-        to[n + j] = x[i] if i >= 0 else <real>0
-        j += 1
+    fill_pair_edge(job, to, x, at, 0, a)
+    j = a
+    while j + VL <= b:
+        load2(x + at + 2 * j, &even, &odd)
+        store(to + j, even)
+        store(to + n + j, odd)
+        j += VL
+    if j < b and b - a >= VL:
+        load2(x + at + 2 * (b - VL), &even, &odd)
+        store(to + b - VL, even)
+        store(to + n + b - VL, odd)
+        j = b
+    for j in range(j, b):
+        to[j] = x[at + 2 * j]
+        to[n + j] = x[at + 1 + 2 * j]
+    fill_pair_edge(job, to, x, at, b, n)
 
 
 cdef inline void fill_row(real *to, const real *x, const Line *line) noexcept nogil:

@@ -35,14 +35,18 @@ cdef inline void tile(const int m, const bint packed, const Product *p) noexcept
     cdef const real *b = p.b
     cdef const real *bias = p.bias
     cdef real *c = p.c
-    if p.first:
-        for i in range(m):
-            lo[i] = set1(bias[i] if bias != NULL else <real>0)
-            hi[i] = lo[i]
-    else:
+    if not p.first:
         for i in range(m):
             lo[i] = load(c + i * ldc)
             hi[i] = load(c + i * ldc + VL)
+    elif bias == NULL:
+        for i in range(m):
+            lo[i] = set1(<real>0)
+            hi[i] = lo[i]
+    else:
+        for i in range(m):
+            lo[i] = set1(bias[i])
+            hi[i] = lo[i]
     for _k in range(p.count):
         b0 = load(b)
         b1 = load(b + VL)
@@ -70,13 +74,18 @@ cdef inline void pair(const int m, const bint packed, const Product *p) noexcept
     cdef const real *bias = p.bias
     cdef real *c0 = p.c
     cdef real *c1 = c0 + p.next * ldc
-    for i in range(m):
-        if p.first:
-            lo[i] = set1(bias[i] if bias != NULL else <real>0)
-            hi[i] = set1(bias[i + p.next] if bias != NULL else <real>0)
-        else:
+    if not p.first:
+        for i in range(m):
             lo[i] = load(c0 + i * ldc)
             hi[i] = load(c1 + i * ldc)
+    elif bias == NULL:
+        for i in range(m):
+            lo[i] = set1(<real>0)
+            hi[i] = lo[i]
+    else:
+        for i in range(m):
+            lo[i] = set1(bias[i])
+            hi[i] = set1(bias[i + p.next])
     for _k in range(p.count):
         v = load(b)
         for i in range(m):
@@ -108,9 +117,14 @@ cdef inline void tile_at(const int m, const Product *p) noexcept nogil:
     cdef const real *p1 = p.b1
     cdef const real *bias = p.bias
     cdef const Py_ssize_t *off = p.off
-    for i in range(m):
-        lo[i] = set1(bias[i] if bias != NULL else <real>0)
-        hi[i] = lo[i]
+    if bias == NULL:
+        for i in range(m):
+            lo[i] = set1(<real>0)
+            hi[i] = lo[i]
+    else:
+        for i in range(m):
+            lo[i] = set1(bias[i])
+            hi[i] = lo[i]
     for k in range(p.count):
         b0 = load(p0 + off[k])
         b1 = load(p1 + off[k])

@@ -24,8 +24,8 @@ from libc.string cimport memset
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.dots cimport Dots, copy_grads, dot_box
 from cconv.kernels.items cimport lines, up
-from cconv.kernels.job cimport ConvJob, KernelTable, WeightGradJob
-from cconv.kernels.outer cimport Outer, Rows, list_tiles, outer_box, strand_at, transpose_grads, write_lanes
+from cconv.kernels.job cimport ConvJob, ConvTiling, KernelTable, WeightGradJob
+from cconv.kernels.outer cimport Outer, Rows, any_outer, list_tiles, strand_at, transpose_grads, write_lanes
 from cconv.kernels.simd cimport MR, NR, VL, load, real, store, sum_lanes, vec
 from cconv.kernels.slab cimport fill_box, source
 
@@ -113,18 +113,41 @@ cdef bint read_in_place(WeightGradJob *here) noexcept nogil:
     return True
 
 
+cdef void outer_one(int m, const Outer *p) noexcept nogil:
+    any_outer(m, 1, p)
+
+
+cdef void outer_two(int m, const Outer *p) noexcept nogil:
+    any_outer(m, 2, p)
+
+
+# of one and of two vectors. By pointers, or compilers would inline these large functions into each other.
+cdef void (*outer_tiles[2])(int m, const Outer *p) noexcept nogil
+outer_tiles[0] = outer_one
+outer_tiles[1] = outer_two
+
+
 cdef void sum_outer(WeightGradJob *job, Chunk *chunk, Box *box, const real *x, const real *y,
                     bint first) noexcept nogil:
+    """Every tile of one box: a panel of gradients stays in L1 for all rows."""
+    cdef ConvTiling *tiling = &job.conv.t
+    cdef Py_ssize_t panel, t, size = tiling.samples * tiling.box[0] * tiling.box[1] * tiling.box[2] * NR
+    cdef Rows *tile
     cdef Outer p
-    p.x = x
     p.hop = job.hop
     p.runs = chunk.runs
     p.count = list_grad_runs(job, box, chunk.runs, &p.length)
-    p.g = chunk.grads
-    p.sums = chunk.sums
     p.first = first
     transpose_grads(job, box, y, chunk.O, chunk.grads)
-    outer_box(job, &p, chunk.tiles, chunk.tile_count, chunk.O, chunk.K)
+    for panel in range(up(chunk.O, NR)):
+        p.g = chunk.grads + panel * size
+        for t in range(chunk.tile_count):
+            tile = &chunk.tiles[t]
+            p.x = x + tile.off
+            p.step = tile.step
+            p.sums = chunk.sums + (panel * chunk.K + tile.row) * NR
+            p.ld = tile.row_step * NR
+            outer_tiles[chunk.O - panel * NR > VL](<int>tile.count, &p)
 
 
 cdef void sum_dots(WeightGradJob *job, Chunk *chunk, Box *box, const real *x, const real *y) noexcept nogil:

@@ -54,11 +54,11 @@ cdef inline void pack_rows(const int T, const int high, ConvJob *job, Py_ssize_t
     memcpy(to + plain_at(job) + (g * job.p.O + o) * K * taps, w, rows * K * taps * sizeof(real))
 
 
-cdef Py_ssize_t pack_items(void *conv_job) noexcept nogil:
+cdef Py_ssize_t pack_winograd_items(void *conv_job) noexcept nogil:
     return (<ConvJob *>conv_job).p.G * up((<ConvJob *>conv_job).p.O, MR)
 
 
-cdef void pack_item(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:
+cdef void pack_winograd_item(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:
     """Item = (group, tile of output channels). (G, O, C, kd, kh, kw) into, a group and transformed position, tiles of
     up to MR rows, k = (c, kd) outer; the weights as they were behind them."""
     cdef ConvJob *job = <ConvJob *>conv_job
@@ -135,7 +135,8 @@ cdef void products(const ConvJob *job, const PatchBlock *block) noexcept nogil:
 # ---------------------------------------------------------------- items
 
 cdef void gather_patch(ConvJob *job, Panel *panel, const real *x) noexcept nogil:
-    gather(job, panel, x)
+    if job.wino.patch == 6: gather(6, job, panel, x)
+    else: gather(4, job, panel, x)
 
 
 cdef void mend(ConvJob *job, PatchBlock *block, Panel *panel, Py_ssize_t p) noexcept nogil:
@@ -180,7 +181,8 @@ cdef inline void input_panel(const int T, const int high, ConvJob *job, const Pa
 
 
 cdef void write_panel(ConvJob *job, const Panel *panel, const Channel *channel) noexcept nogil:
-    write_patches(job, panel, channel)
+    if job.wino.patch == 6: write_patches(6, job, panel, channel)
+    else: write_patches(4, job, panel, channel)
 
 
 cdef inline void output_panel(const int T, const int high, ConvJob *job, PatchBlock *block, Panel *panel,
@@ -280,8 +282,8 @@ WINOGRAD.run_item = winograd_item
 WINOGRAD.items = winograd_items
 WINOGRAD.lay_out = lay_out_winograd
 WINOGRAD.packed_size = packed_winograd
-WINOGRAD.pack_items = pack_items
-WINOGRAD.pack_item = pack_item
+WINOGRAD.pack_items = pack_winograd_items
+WINOGRAD.pack_item = pack_winograd_item
 WINOGRAD.reduce_items = NULL
 WINOGRAD.reduce_item = NULL
 WINOGRAD.grain = 1.5e6

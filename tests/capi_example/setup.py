@@ -7,6 +7,7 @@ from setuptools import Extension, setup
 
 import cconv
 
+# for its own prange: cconv needs none
 openmp = [] if sys.platform in ("darwin", "win32") else ["-fopenmp"]
 extension = Extension(
     "capi_example", ["capi_example.pyx"], extra_compile_args=openmp, extra_link_args=openmp

@@ -17,12 +17,11 @@ static _Thread_local size_t least;
 static _Thread_local int lasting;
 
 struct span { const char *first, *last; };
-static struct span gomp, python, numpy;
+static struct span python, numpy;
 
 static int find(struct dl_phdr_info *info, size_t size, void *data) {
     (void)size, (void)data;
-    struct span *to = strstr(info->dlpi_name, "libgomp")              ? &gomp
-                      : strstr(info->dlpi_name, "libpython")          ? &python
+    struct span *to = strstr(info->dlpi_name, "libpython")            ? &python
                       : strstr(info->dlpi_name, "_multiarray_umath.") ? &numpy
                                                                       : NULL;
     for (int i = 0; to && i < info->dlpi_phnum; i++)
@@ -50,7 +49,7 @@ long disarm(void) {
 }
 
 /* What fails: what cconv's modules ask for, themselves or by the interpreter and NumPy, and the memory of arrays. Not what
- * others need for themselves, which no caller could help: libgomp ends the process without memory; NumPy 2.4 forgets
+ * others need for themselves, which no caller could help: NumPy 2.4 forgets
  * exceptions or crashes; CPython 3.11 loses the arguments of a function without a cell for its frame, and crashes without a
  * dictionary's iterator. */
 static int spared(size_t size, const void *caller) {
@@ -58,7 +57,6 @@ static int spared(size_t size, const void *caller) {
     Dl_info info;
     int spare = 1, n;
     long kept = due;
-    if (in(&gomp, caller)) return 1;
     if (!in(&python, caller) && !in(&numpy, caller)) return 0;
     if (in(&numpy, caller) && size >= 1024) return 0;
     due = 0;

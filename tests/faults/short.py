@@ -5,7 +5,7 @@ import numpy as np
 import cconv
 from cconv import grad
 
-cconv.set_num_threads(1)  # libgomp's threads wait in ways that valgrind does not follow
+cconv.set_num_threads(1)  # valgrind runs one thread at a time
 rng = np.random.default_rng(0)
 
 
