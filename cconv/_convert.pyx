@@ -160,6 +160,8 @@ def to_result(y, dtype, out=None):
     if out is None:
         if y.dtype == dtype:
             return y
+        if y.dtype.kind == "i" and dtype.kind in "iu":
+            return cast(y, dtype)  # which wraps, and warns of nothing
         with errstate(over="ignore", under="ignore", invalid="ignore"):
             return cast(y, dtype)
     return out if y is out else move(out, y)
