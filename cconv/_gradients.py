@@ -18,8 +18,10 @@ from ._convert import to_result
 from ._convolutions import check_plain, check_transposed
 from ._plan import choose
 from ._pools import AdaptiveMaximum, Pooling, PowerPooling, Wanted, Window, check_pool
+from ._run import elementwise
 from ._run.gradients import PoolGradProgram, WeightGradProgram
 from ._run.runner import PyRunner, Runner
+from ._run.sums import ChannelSums
 from ._strategies import Array, Arrays, Frame, converted, convolution_runner, dtypes_of
 from .kernels.job import PoolOp
 
@@ -186,24 +188,11 @@ class Bias(GradientCall):
         grad, dtype = arrays.gradient_arrays(name, grad_output=grad)
         arrays.batched(name, grad, rank, "grad_output")
         channels = grad.shape[-rank - 1]
-        shape = (-1, channels, math.prod(grad.shape[-rank:]))
-        strategy = choose.Plain("sums by NumPy, pairwise along each plane")
-        runner = PyRunner(PlaneSums(shape), gradient_dtype(dtype), (channels,), strategy)
+        samples = grad.shape[0] if self.batched(grad) else 1
+        shape = (samples, channels, math.prod(grad.shape[-rank:]))
+        strategy = choose.Plain("sums, pairwise along each plane")
+        runner = ChannelSums(strategy, gradient_dtype(dtype), shape)
         return around(runner, dtype, grad)
-
-
-class PlaneSums:
-    """Sums over batch and space of planes of `shape`."""
-
-    def __init__(self, shape: Shape):
-        self.shape = shape
-
-    def __call__(self, arrays: Arrays, out: Array | None) -> Array:
-        planes = arrays[0].reshape(self.shape)
-        # NumPy adds pairwise along the last axis: along all of a plane first, unless planes are tiny
-        with np.errstate(invalid="ignore", over="ignore"):
-            sums = planes.sum(2).sum(0) if self.shape[2] >= 64 else planes.sum(0).sum(1)
-        return to_result(sums, sums.dtype, out)
 
 
 # ---------------------------------------------------------------- pooling
@@ -312,26 +301,31 @@ class PowerGradient:
     def given(self, x: Array, grad: Array) -> Arrays:
         """What the pool's gradient is made of."""
         if self.norm == np.inf:
-            return np.abs(x), grad, None
+            return elementwise.absolute(x), grad, None
         if self.forward is None:
             return None, grad, None
-        y = self.forward((x,))
+        y: Array = self.forward((x,))
+        if self.norm == 2:
+            return None, elementwise.divide_by(y, grad), None
         with np.errstate(all="ignore"):
-            scaled = np.where(y != 0, grad * y ** x.dtype.type(1 - self.norm), 0)
-        return None, scaled.astype(x.dtype, copy=False), None
+            scaled = y ** y.dtype.type(1 - self.norm)
+        return None, elementwise.blank(elementwise.multiply(scaled, grad), y), None
 
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:
         x = arrays[0]
         result: Array = self.runner(self.given(*arrays))
-        with np.errstate(all="ignore"):
-            if self.norm == np.inf:
-                result = result * np.sign(x)
-            elif self.forward is None:
-                result *= np.sign(x) * x.dtype.type(self.taps)
-            else:
-                size = np.abs(x) ** x.dtype.type(self.norm - 1)
-                slope = np.copysign(size, x) * x.dtype.type(self.taps)
-                result = np.where(x != 0, result * slope, 0).astype(x.dtype, copy=False)
+        if self.norm == np.inf:
+            elementwise.multiply_by_sign(result, x, 1)
+        elif self.forward is None:
+            elementwise.multiply_by_sign(result, x, self.taps)
+        elif self.norm == 2:
+            elementwise.multiply_by_value(result, x, self.taps)
+        else:
+            size = elementwise.absolute(x)
+            with np.errstate(all="ignore"):
+                size = size ** x.dtype.type(self.norm - 1)
+            elementwise.multiply(result, elementwise.take_sign(size, x, self.taps))
+            elementwise.blank(result, x)
         return to_result(result, result.dtype, out)
 
 

@@ -13,6 +13,7 @@ from ._convert import to_native, to_result
 from ._pieces import Layout, Piecewise, Place, Result
 from ._plan import choose
 from ._problem import PoolProblem
+from ._run import elementwise
 from ._run.pool import PoolProgram
 from ._run.runner import PyRunner, Runner
 from ._strategies import Array, Arrays, converted, dtypes_of
@@ -330,22 +331,23 @@ class PowerSum:
 
     def powers(self, x: Array) -> Array:
         if self.norm == 2:
-            return np.square(x)
+            return elementwise.squared(x)
         if self.norm in (1, np.inf):
-            return np.abs(x)
-        y: Array = np.power(np.abs(x), x.dtype.type(self.norm))
+            return elementwise.absolute(x)
+        y = elementwise.absolute(x)
+        np.power(y, y.dtype.type(self.norm), out=y)  # whose last bits no library of C has
         return y
 
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:
         with np.errstate(over="ignore", invalid="ignore", under="ignore"):
             y: Array = self.runner((self.powers(arrays[0]),))
             if self.norm == np.inf:
-                y = np.maximum(y, 0)  # no valid tap: an empty sum
-                return to_result(y, y.dtype, out)
-            y *= y.dtype.type(self.taps)
-            if self.norm == 2:
-                np.sqrt(y, out=y)
-            elif self.norm != 1:
+                elementwise.not_negative(y, y)  # no valid tap: an empty sum
+            elif self.norm == 2:
+                elementwise.root(y, self.taps, y)
+            else:
+                elementwise.scaled(y, self.taps, y)
+            if self.norm not in (1, 2, np.inf):
                 np.power(y, y.dtype.type(1 / self.norm), out=y)
         return to_result(y, y.dtype, out)
 

@@ -17,7 +17,9 @@ from ._convert import to_native, to_result
 from ._fft import Overlap
 from ._plan import choose
 from ._problem import volume
+from ._run import fresh
 from ._run.conv import ConvProgram
+from ._run.elementwise import add, cast, move
 from ._run.runner import PyRunner, Runner
 from .kernels.job import PadMode
 
@@ -161,14 +163,14 @@ class Ranging:
         if runner is self.exact:
             y: Array = runner(arrays, out)
             return y
-        floats = tuple(None if a is None else a.astype(runner.dtype) for a in arrays)
+        floats = tuple(None if a is None else cast(a, runner.dtype) for a in arrays)
         return whole_numbers(runner(floats), self.exact.dtype, out)
 
 
 def whole_numbers(y: Array, dtype: np.dtype[Any], out: Array | None) -> Array:
     """Exact sums in floats as integers that wrap."""
-    y = y.astype(np.int32 if y.dtype == np.float32 else np.int64)
-    return to_result(y.astype(dtype, copy=False), dtype, out)
+    y = cast(y, np.dtype(np.int32 if y.dtype == np.float32 else np.int64))
+    return to_result(y, dtype, out)
 
 
 # ---------------------------------------------------------------- complex as real
@@ -179,8 +181,11 @@ def double_input(x: Array, groups: int, rank: int) -> Array:
     lead = x.shape[: -rank - 1]
     c = x.shape[-rank - 1] // groups
     parts = x.reshape(*lead, groups, c, *x.shape[-rank:])
-    stacked = np.stack([parts.real, parts.imag], axis=len(lead) + 1)
-    return stacked.reshape(*lead, 2 * c * groups, *x.shape[-rank:])
+    result = fresh((*lead, groups, 2, c, *x.shape[-rank:]), parts.real.dtype)
+    axes: tuple[Any, ...] = (slice(None),) * (len(lead) + 1)
+    move(result[(*axes, 0)], parts.real)
+    move(result[(*axes, 1)], parts.imag)
+    return result.reshape(*lead, 2 * c * groups, *x.shape[-rank:])
 
 
 def double_weight(w: Array, groups: int, transposed: bool) -> Array:
@@ -200,9 +205,10 @@ def join_complex(y: Array, groups: int, rank: int, dtype: np.dtype[Any]) -> Arra
     lead = y.shape[: -rank - 1]
     o = y.shape[-rank - 1] // (2 * groups)
     parts = y.reshape(*lead, groups, 2, o, *y.shape[-rank:])
-    result: Array = np.empty((*lead, groups, o, *y.shape[-rank:]), dtype)
-    result.real = np.take(parts, 0, axis=len(lead) + 1)
-    result.imag = np.take(parts, 1, axis=len(lead) + 1)
+    result = fresh((*lead, groups, o, *y.shape[-rank:]), dtype)
+    axes: tuple[Any, ...] = (slice(None),) * (len(lead) + 1)
+    move(result.real, parts[(*axes, 0)])
+    move(result.imag, parts[(*axes, 1)])
     return result.reshape(*lead, groups * o, *y.shape[-rank:])
 
 
@@ -221,7 +227,7 @@ class Doubling:
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:
         x, weight, bias = arrays
         rank, groups, real = self.frame.rank, self.groups, self.runner.dtype
-        x = double_input(x.astype(self.dtype), groups, rank)
+        x = double_input(to_native(x, self.dtype), groups, rank)
         weight = double_weight(weight.astype(self.dtype), groups, self.frame.transposed)
         y = self.runner((to_native(x, real), to_native(weight, real), None))
         y = join_complex(y, groups, rank, self.dtype)
@@ -274,9 +280,9 @@ class Stack:
         phases = self.runner((x, self.weights(weight), None))
         phases = phases.reshape(p.N, p.G * p.O, s, count).swapaxes(2, 3)
         start, length = self.strategy.crop
-        y = np.ascontiguousarray(phases).reshape(p.N, p.G * p.O, count * s)
-        y = np.ascontiguousarray(y[..., start : start + length]).reshape(self.out_shape)
-        return to_result(y, y.dtype, out)
+        y = move(fresh(phases.shape, phases.dtype), phases).reshape(p.N, p.G * p.O, count * s)
+        y = y[..., start : start + length].reshape(self.out_shape)
+        return move(fresh(y.shape, y.dtype) if out is None else out, y)
 
 
 class Folding:
@@ -297,11 +303,10 @@ class Folding:
     def __call__(self, arrays: Arrays, out: Array | None) -> Array:
         y: Array = self.runner(arrays)
         size, before, after = self.strategy.size, self.strategy.before, self.strategy.after
-        with np.errstate(all="ignore"):
+        with np.errstate(all="ignore"):  # of infinities, as in a kernel
             for a in range(3 - self.rank, 3):
                 y = fold_axis(y, a - 3, (size[a], before[a], after[a]), self.strategy.mode)
-        y = np.ascontiguousarray(y)
-        return to_result(y, y.dtype, out)
+        return move(fresh(y.shape, y.dtype) if out is None else out, y)
 
 
 def fold_axis(grad: Array, axis: int, ends: tuple[int, int, int], mode: PadMode) -> Array:
@@ -310,12 +315,23 @@ def fold_axis(grad: Array, axis: int, ends: tuple[int, int, int], mode: PadMode)
     moved = np.moveaxis(grad, axis, 0)
     left, inside, right = moved[:b], moved[b : b + L], moved[b + L :]
     if mode == PadMode.PAD_REPLICATE:
-        inside[0] += left.sum(0)
-        inside[-1] += right.sum(0)
+        add_sum(inside[:1], left)
+        add_sum(inside[-1:], right)
     elif mode == PadMode.PAD_REFLECT:
-        inside[1 : b + 1] += left[::-1]
-        inside[L - 1 - a : L - 1] += right[::-1]
+        add(inside[1 : b + 1], left[::-1])
+        add(inside[L - 1 - a : L - 1], right[::-1])
     elif mode == PadMode.PAD_CIRCULAR:
-        inside[L - b :] += left
-        inside[:a] += right
+        add(inside[L - b :], left)
+        add(inside[:a], right)
     return np.moveaxis(inside, 0, axis)
+
+
+def add_sum(to: Array, x: Array) -> None:
+    """The sum along the first axis is added, in NumPy's order: one after the other where they are few."""
+    if 0 < len(x) < 8 and x.size > 1 << 16:
+        total = move(fresh(to.shape, to.dtype), x[:1])
+        for i in range(1, len(x)):
+            add(total, x[i : i + 1])
+        add(to, total)
+    else:
+        to += x.sum(0)

@@ -89,6 +89,23 @@ LONG = {
     "unfold": lambda: (cconv.unfold, (ones(8, 32, 112, 112, dtype="f4"), 5), {"padding": 2}),
     "fold": lambda: (cconv.fold, (ones(4, 800, 108 * 108, dtype="f4"), (112, 112), 5), {}),
     "unpool": lambda: (cconv.max_unpool2d, two_planes(), {"kernel_size": 1}),
+    "unpool gradient": lambda: (
+        grad.max_unpool2d_input,
+        (two_planes()[1], ones(1, 1, 6000, 6000), 1),
+        {},
+    ),
+    "fold of halves": lambda: (
+        cconv.fold,
+        (ones(4, 800, 108 * 108, dtype="f2"), (112, 112), 5),
+        {},
+    ),
+    "bias gradient": lambda: (grad.conv1d_bias, (ones(1, 1, 40_000_000),), {}),
+    "conversion": lambda: (cconv.max_pool1d, (ones(1, 1, 60_000_000, dtype="i1"), 1), {}),
+    "gradient under a padding mode": lambda: (
+        grad.conv2d_input,
+        ((1, 4, 3000, 3000), ones(1, 4, 3, 3), ones(1, 1, 3200, 3200)),
+        {"padding": 101, "padding_mode": "replicate"},
+    ),
     "input gradient": lambda: (
         grad.conv2d_input,
         ((4, 128, 96, 96), ones(256, 128, 3, 3), ones(4, 256, 94, 94)),
