@@ -26,8 +26,25 @@ KERNELS = {
     "pool_grad": ("f32", "f64"),
     "convert": ("f32",),
 }
-RUN = ("threads", "memory", "runner", "conv", "pool", "gradients", "entry", "elementwise", "moves", "planes", "sums")
-VECTORS = ("_run.elementwise", "_run.moves", "_run.planes", "_run.sums")  # of them the compiler makes vectors
+RUN = (
+    "threads",
+    "memory",
+    "runner",
+    "conv",
+    "pool",
+    "gradients",
+    "entry",
+    "elementwise",
+    "moves",
+    "planes",
+    "sums",
+)
+VECTORS = (
+    "_run.elementwise",
+    "_run.moves",
+    "_run.planes",
+    "_run.sums",
+)  # of them the compiler makes vectors
 TOP = ("_cpu", "_convert", "kernels.job", *(f"_run.{name}" for name in RUN), "capi")
 VERSION = re.search(r'__version__ = "(.+)"', Path("cconv/_version.py").read_text())[1]
 # the version and a digest of the structs that modules hand to each other: a mixed installation is refused

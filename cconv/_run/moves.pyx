@@ -3,7 +3,7 @@
 import numpy as np
 
 from cconv import _isa
-from cconv._elements import is_bfloat16
+from cconv._elements import halves
 
 from cpython.buffer cimport PyBUF_STRIDES, PyBUF_WRITABLE
 from cpython.pycapsule cimport PyCapsule_GetPointer
@@ -259,27 +259,27 @@ cdef class UnfoldRunner(BlockRunner):
 cdef class FoldRunner(BlockRunner):
     """Columns added up where they came from. The array is (x,), with or without a batch."""
 
-    cdef convert_run halves(self, bint loading) except? NULL:
-        """What widens or narrows halves; NULL: nothing does, or it is NumPy."""
-        cdef ConvertTable *table = <ConvertTable *>PyCapsule_GetPointer(
-            _isa.table("float32", "convert"), "cconv.convert")
-        if is_bfloat16(self.dtype):
-            return table.load_bfloat16 if loading else table.store_bfloat16
-        return table.load_half if loading else table.store_half
+    cdef ConvertTable *converter(self) except? NULL:
+        """What widens and narrows halves; NULL: there are none, or NumPy does it."""
+        word = halves(self.dtype)
+        capsule = _isa.kernel_module("float32", "convert").tables.get(word) if word else None
+        return NULL if capsule is None else <ConvertTable *>PyCapsule_GetPointer(capsule, "cconv.convert")
 
     cdef object go(self, tuple arrays, out):
         cdef BlockJob job
         cdef Operand x
         cdef Py_ssize_t space = 0
-        cdef bint half = self.dtype.itemsize == 2 and self.dtype.kind in "fV"
+        cdef bint half = bool(halves(self.dtype))
+        cdef ConvertTable *table = self.converter()
         a, dtype = own_order(arrays[0]), self.dtype
         memset(&job, 0, sizeof(job))
         memset(&x, 0, sizeof(x))
         if half:
-            job.load, job.store = self.halves(True), self.halves(False)
             space = EACH * 10  # sums, and a row of halves before and after they were widened
-            if not job.load:
+            if table == NULL:
                 space, a, dtype = 0, a.astype(F32), F32
+            else:
+                job.load, job.store = table.load, table.store
         y = new_output(self.out_shape, dtype, array_bytes(self.out_shape, dtype))
         if y.size:
             self.take_columns(&x, buffered(a))
