@@ -57,6 +57,11 @@ cdef extern from *:
     extern int cconv_pool_marker;
     int cconv_pool_marker = 1;
     static int cconv_check_signals(void) { return PyErr_CheckSignals() != 0; }
+    #if PY_VERSION_HEX >= 0x030D0000
+    #define cconv_finalizing() Py_IsFinalizing()
+    #else
+    #define cconv_finalizing() _Py_IsFinalizing()
+    #endif
     """
     int cconv_active                # calls that are running
     int cconv_here                  # the limit of the calling thread, 0: none of its own
@@ -67,6 +72,7 @@ cdef extern from *:
     void store "cconv_store"(int *p, int n) noexcept nogil
     int add "cconv_add"(int *p, int n) noexcept nogil
     int check_signals "cconv_check_signals"() noexcept          # the exception stays set
+    int finalizing "cconv_finalizing"() noexcept nogil
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
 kind = CCONV_THREADS.decode()
@@ -215,8 +221,12 @@ if hasattr(os, "register_at_fork"):
 # ---------------------------------------------------------------- signals
 
 cdef int signalled(void *_context) noexcept nogil:
-    """Whether a signal's handler has raised: its exception is set then, for who returns to Python to find."""
+    """Whether a signal's handler has raised: its exception is set then, for who returns to Python to find.
+
+    A daemon thread whose interpreter ends must not ask for the GIL in a new state; it ends where its call returns."""
     cdef bint raised
+    if finalizing():
+        return True
     with gil:
         raised = check_signals()
     return raised
