@@ -121,22 +121,26 @@ cdef inline void across_direct(const bint maximum, const int k, const int s, Poo
 
 cdef inline void across_windows(const bint maximum, PoolJob *job, real *to, const real *x) noexcept nogil:
     """Windows of varying size (adaptive), one by one."""
-    cdef Py_ssize_t ow, i, f
+    cdef Py_ssize_t ow, i, count, step = job.xs[2]
+    cdef const Py_ssize_t *firsts = job.first[2]
+    cdef const Py_ssize_t *counts = job.count[2]
+    cdef const real *p
     cdef real acc
     cdef vec best
     cdef real buf[16]
     for ow in range(job.p.out[2]):
-        f = job.first[2][ow]
+        p = x + firsts[ow] * step
+        count = counts[ow]
         if maximum:
-            best = set1(x[f * job.xs[2]])
-            for i in range(f + 1, f + job.count[2][ow]):
-                best = max_nan(best, set1(x[i * job.xs[2]]))
+            best = set1(p[0])
+            for i in range(1, count):
+                best = max_nan(best, set1(p[i * step]))
             store(buf, best)
             to[ow] = buf[0]
             continue
-        acc = x[f * job.xs[2]]
-        for i in range(f + 1, f + job.count[2][ow]):
-            acc = acc + x[i * job.xs[2]]
+        acc = p[0]
+        for i in range(1, count):
+            acc = acc + p[i * step]
         to[ow] = acc
 
 

@@ -24,7 +24,7 @@ from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, gemm_in_place, p
 from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.phases cimport Sums, fill_bias, merge_phases, tapless
-from cconv.kernels.rows cimport rows_block
+from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_rows, some_rows
 from cconv.kernels.simd cimport MR, NR, VL, real
 from cconv.kernels.slab cimport fill_box
 from cconv.kernels.taps cimport taps_row
@@ -74,8 +74,41 @@ cdef void sum_in_place(ConvJob *job, Box *box, Block *block, real *weights) noex
     gemm_in_place(job, box, block, weights)
 
 
+cdef void row_piece(const Strip *s) noexcept nogil:
+    one_piece(s)
+
+
+cdef Py_ssize_t short_rows(const Strip *s, Py_ssize_t rows, Py_ssize_t vectors) noexcept nogil:
+    return some_rows(s, rows, vectors)
+
+
+cdef void shared_three(const Strip *s, Py_ssize_t rows) noexcept nogil:
+    shared_rows(3, 1, s, rows)
+
+
+cdef void shared_three_by_two(const Strip *s, Py_ssize_t rows) noexcept nogil:
+    shared_rows(3, 2, s, rows)
+
+
+cdef void shared_five(const Strip *s, Py_ssize_t rows) noexcept nogil:
+    shared_rows(5, 1, s, rows)
+
+
+cdef void shared_five_by_two(const Strip *s, Py_ssize_t rows) noexcept nogil:
+    shared_rows(5, 2, s, rows)
+
+
+cdef RowTiles row_tiles
+row_tiles.piece = row_piece
+row_tiles.some = short_rows
+row_tiles.shared[0] = shared_three
+row_tiles.shared[1] = shared_three_by_two
+row_tiles.shared[2] = shared_five
+row_tiles.shared[3] = shared_five_by_two
+
+
 cdef void sum_rows(ConvJob *job, Box *box, Block *block) noexcept nogil:
-    rows_block(job, box, block)
+    rows_block(&row_tiles, job, box, block)
 
 
 cdef void sum_box(ConvJob *job, Box *box, char *workspace, bint by_rows, real *dense) noexcept nogil:

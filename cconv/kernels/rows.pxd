@@ -27,6 +27,14 @@ cdef struct Strip:
     bint first                      # sums start from the bias; else from y
 
 
+cdef struct RowTiles:
+    # one_piece, some_rows, and shared_rows of 3 or 5 rows and stride 1 or 2, each compiled out of line by the kernel:
+    # inlined into one function they would not have the registers for themselves
+    void (*piece)(const Strip *s) noexcept nogil
+    Py_ssize_t (*some)(const Strip *s, Py_ssize_t rows, Py_ssize_t vectors) noexcept nogil
+    void (*shared[4])(const Strip *s, Py_ssize_t rows) noexcept nogil
+
+
 cdef inline void get_rows(const int R, const int V, const Strip *s, vec *acc) noexcept nogil:
     """What R rows of V vectors start from."""
     cdef Py_ssize_t at
@@ -113,7 +121,7 @@ cdef inline void one_piece(const Strip *s) noexcept nogil:
     else: rows_tile(1, 1, s)
 
 
-cdef inline void one_row(const Strip *strip, Py_ssize_t vectors) noexcept nogil:
+cdef inline void one_row(const RowTiles *tiles, const Strip *strip, Py_ssize_t vectors) noexcept nogil:
     """Pieces of at most eight vectors, as even as they come: none of a single partial vector, which would overlap."""
     cdef Strip s = strip[0]
     cdef Py_ssize_t pieces = (vectors + 7) // 8, piece = (vectors + pieces - 1) // pieces * VL, x = 0
@@ -121,18 +129,18 @@ cdef inline void one_row(const Strip *strip, Py_ssize_t vectors) noexcept nogil:
         s.slab = strip.slab + x
         s.y = strip.y + x * s.xstep
         s.width = min(strip.width - x, piece)
-        one_piece(&s)
+        tiles.piece(&s)
         x += piece
 
 
-cdef inline void each_row(const Strip *strip, Py_ssize_t rows) noexcept nogil:
+cdef inline void each_row(const RowTiles *tiles, const Strip *strip, Py_ssize_t rows) noexcept nogil:
     """All rows of a box at one depth by rows_tile."""
     cdef Strip s = strip[0]
     cdef Py_ssize_t vectors = (s.width + VL - 1) // VL, n
     while rows > 0:
-        n = some_rows(&s, rows, vectors)
+        n = tiles.some(&s, rows, vectors) if vectors <= 4 else 0
         if n == 0:
-            one_row(&s, vectors)
+            one_row(tiles, &s, vectors)
             n = 1
         rows -= n
         s.slab += n * s.step
@@ -226,16 +234,7 @@ cdef inline void turn_taps(ConvJob *job, const Block *block, real *w, const real
                 n += 1
 
 
-cdef inline void rows_depth(ConvJob *job, const Strip *s, bint shared, Py_ssize_t rows) noexcept nogil:
-    """All rows of a box at one depth."""
-    if not shared: each_row(s, rows)
-    elif job.p.kernel[1] == 3 and job.t.ss[1] == 1: shared_rows(3, 1, s, rows)
-    elif job.p.kernel[1] == 3: shared_rows(3, 2, s, rows)
-    elif job.t.ss[1] == 1: shared_rows(5, 1, s, rows)
-    else: shared_rows(5, 2, s, rows)
-
-
-cdef inline void rows_block(ConvJob *job, const Box *box, const Block *block) noexcept nogil:
+cdef inline void rows_block(const RowTiles *tiles, ConvJob *job, const Box *box, const Block *block) noexcept nogil:
     """One k block, for every output channel and depth of a box."""
     cdef Py_ssize_t K = job.p.C * taps_of(job), o, z
     # small boxes, other strides and k blocks keep the order of summation: the pieces of an image have the whole's bits
@@ -264,4 +263,7 @@ cdef inline void rows_block(ConvJob *job, const Box *box, const Block *block) no
             s.slab = block.slab + z * job.t.ss[0] * job.t.plane
             s.y = (box.y + o * job.yc + (box.start[0] + z) * job.ys[0] + box.start[1] * job.ys[1]
                    + box.start[2] * job.ys[2])
-            rows_depth(job, &s, shared, box.extent[1])
+            if shared:
+                tiles.shared[job.p.kernel[1] - 3 + job.t.ss[1] - 1](&s, box.extent[1])
+            else:
+                each_row(tiles, &s, box.extent[1])
