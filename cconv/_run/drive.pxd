@@ -43,13 +43,15 @@ cdef inline Py_ssize_t even_splits(Py_ssize_t items, int n, Py_ssize_t channels,
     return best
 
 
-cdef inline Share share(KernelTable *table, ConvJob *job, double work, int allowed) noexcept nogil:
-    """How a convolution is shared; `work` is that of the whole call, of which this may be a part."""
+cdef inline Share share(KernelTable *table, ConvJob *job, double work, int allowed, bint crowd) noexcept nogil:
+    """How a convolution is shared; `work` is that of the whole call, of which this may be a part.
+
+    `crowd`: a short job will be the caller's alone, and is not split for others; no more threads than without."""
     cdef Share found
     cdef Py_ssize_t items = table.items(job), channels = job.p.O, splits = 1
     cdef int n = useful(table.grain, allowed, work, allowed)
     cdef double wanted
-    if table.refill and n > 1:
+    if table.refill and n > 1 and not (crowd and multiply_adds(job) < 1e8):
         splits = even_splits(items, n, channels, table.refill)
     if table.split_least:
         # One item should not keep signals waiting, nor the other threads at the end: about a millisecond then. Splits

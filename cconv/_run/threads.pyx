@@ -27,6 +27,7 @@ cdef extern from "workers.h" nogil:
     int cconv_run_job(cconv_job *job) noexcept
     int cconv_threads(int n) noexcept
     int cconv_ask(int (*look)(void *context) noexcept nogil, void *context) noexcept
+    int cconv_crowded() noexcept
     long long cconv_now() noexcept
     const char *CCONV_THREADS       # which kind
 
@@ -81,6 +82,11 @@ kind = CCONV_THREADS.decode()
 cdef int start_threads(int n) noexcept nogil:
     """Threads that there are for a call, of n: fewer where they cannot be started. Asked before workspaces are taken."""
     return cconv_threads(n)
+
+
+cdef bint crowded() noexcept nogil:
+    """Whether other programs keep the processors busy: then the caller does short jobs alone."""
+    return cconv_crowded()
 
 
 # ---------------------------------------------------------------- how many
