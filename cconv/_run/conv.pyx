@@ -12,7 +12,7 @@ from cconv._run.memory cimport (Workspace, delivered, give_workspace, new_output
                                 take_workspace)
 from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
 from cconv._run.runner cimport Program, fields, raise_set, table_of
-from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
+from cconv._run.threads cimport Task, allowed_threads, crowded, enter_call, leave_call, start_threads, watch
 from cconv.kernels.items cimport lines
 from cconv.kernels.job cimport ConvJob, KernelTable, Watch, item_run
 
@@ -125,7 +125,7 @@ cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil:
     cdef int i = 0
     while i < code.count:
         if computes(&code.jobs[i]):
-            shared = share(code.steps[i].table, &code.jobs[i], code.work, threads)
+            shared = share(code.steps[i].table, &code.jobs[i], code.work, threads, False)
             most = max(most, <size_t>(shared.threads * code.jobs[i].workspace_bytes))
         i += max(1, code.jobs[i].t.phases)
     return most
@@ -137,7 +137,7 @@ cdef int conv_threads(ConvCode *code, int allowed) noexcept nogil:
     cdef int most = 1, i = 0
     while i < code.count and most < allowed:
         if computes(&code.jobs[i]):
-            shared = share(code.steps[i].table, &code.jobs[i], code.work, allowed)
+            shared = share(code.steps[i].table, &code.jobs[i], code.work, allowed, False)
             most = max(most, shared.threads)
         i += max(1, code.jobs[i].t.phases)
     return most
@@ -167,7 +167,7 @@ cdef Status run_step(ConvCode *code, int i, int n, ConvCall *call) noexcept nogi
     """Step i, which is one job with the n - 1 behind it."""
     cdef ConvJob jobs[PHASES_MOST]
     cdef KernelTable *table = code.steps[i].table
-    cdef Share shared = share(table, &code.jobs[i], code.work, call.threads)
+    cdef Share shared = share(table, &code.jobs[i], code.work, call.threads, crowded())
     cdef Task task
     cdef int j
     for j in range(n):
@@ -434,7 +434,7 @@ cdef class ConvProgram(Program):
             box = (job.wino.panels * 2 * m.lanes, max(1, job.wino.high - 2), job.wino.patch - 2)
         while i < code.count:
             if computes(&code.jobs[i]):
-                shared = share(code.steps[i].table, &code.jobs[i], code.work, limit)
+                shared = share(code.steps[i].table, &code.jobs[i], code.work, limit, False)
                 threads = max(threads, shared.threads)
             i += max(1, code.jobs[i].t.phases)
         return {

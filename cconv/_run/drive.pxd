@@ -30,20 +30,33 @@ cdef inline double multiply_adds(ConvJob *job) noexcept nogil:
             * job.p.out[0] * job.p.out[1] * job.p.out[2] * max(1, job.t.phases))
 
 
-cdef inline Share share(KernelTable *table, ConvJob *job, double work, int allowed) noexcept nogil:
-    """How a convolution is shared; `work` is that of the whole call, of which this may be a part."""
+cdef inline Py_ssize_t even_splits(Py_ssize_t items, int n, Py_ssize_t channels, double refill) noexcept nogil:
+    """Where boxes are too few to share out evenly, output channels are split too, if that gains more than it costs: each
+    split fills panels of its own."""
+    cdef Py_ssize_t splits, best = 1
+    cdef double took, least = (items + n - 1) // n
+    for splits in range(2, min(2 * n, channels // 6) + 1):
+        took = ((items * splits + n - 1) // n) * (channels / <double>splits + refill) / (channels + refill)
+        if took < 0.97 * least:
+            least = took
+            best = splits
+    return best
+
+
+cdef inline Share share(KernelTable *table, ConvJob *job, double work, int allowed, bint crowd) noexcept nogil:
+    """How a convolution is shared; `work` is that of the whole call, of which this may be a part.
+
+    `crowd`: a short job will be the caller's alone, and is not split for others; no more threads than without."""
     cdef Share found
-    cdef Py_ssize_t items = table.items(job), channels = job.p.O, tiles = max(1, channels // 6), splits = 1
+    cdef Py_ssize_t items = table.items(job), channels = job.p.O, splits = 1
     cdef int n = useful(table.grain, allowed, work, allowed)
     cdef double wanted
-    if table.evens and n > 1:
-        # too few boxes to share out evenly: the output channels are split too, each split filling its own panels
-        while splits < tiles and items * splits < 4 * n and items * splits % n:
-            splits += 1
+    if table.refill and n > 1 and not (crowd and multiply_adds(job) < 1e8):
+        splits = even_splits(items, n, channels, table.refill)
     if table.split_least:
-        # One item should not keep signals waiting, nor the other threads at the end: about a millisecond then, which
-        # splits that fill panels pay for. Splits of fewer channels would mostly do that.
-        wanted = multiply_adds(job) / items / (3e8 if n == 1 and table.evens else 3e7)
+        # One item should not keep signals waiting, nor the other threads at the end: about a millisecond then. Splits
+        # of fewer channels would mostly fill panels.
+        wanted = multiply_adds(job) / items / (3e8 if n == 1 and table.refill else 1e8 if table.refill else 3e7)
         if wanted > splits:
             splits = max(splits, min(<Py_ssize_t>wanted, channels // table.split_least))
     found.splits = splits

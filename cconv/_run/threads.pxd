@@ -19,6 +19,7 @@ cdef struct Task:
 
 cdef int allowed_threads() except 0
 cdef int start_threads(int n) noexcept nogil
+cdef bint crowded() noexcept nogil
 cdef int enter_call(int n) noexcept nogil
 cdef void leave_call() noexcept nogil
 cdef void watch(Watch *here) noexcept nogil

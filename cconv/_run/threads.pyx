@@ -27,6 +27,7 @@ cdef extern from "workers.h" nogil:
     int cconv_run_job(cconv_job *job) noexcept
     int cconv_threads(int n) noexcept
     int cconv_ask(int (*look)(void *context) noexcept nogil, void *context) noexcept
+    int cconv_crowded() noexcept
     long long cconv_now() noexcept
     const char *CCONV_THREADS       # which kind
 
@@ -57,6 +58,11 @@ cdef extern from *:
     extern int cconv_pool_marker;
     int cconv_pool_marker = 1;
     static int cconv_check_signals(void) { return PyErr_CheckSignals() != 0; }
+    #if PY_VERSION_HEX >= 0x030D0000
+    #define cconv_finalizing() Py_IsFinalizing()
+    #else
+    #define cconv_finalizing() _Py_IsFinalizing()
+    #endif
     """
     int cconv_active                # calls that are running
     int cconv_here                  # the limit of the calling thread, 0: none of its own
@@ -67,6 +73,7 @@ cdef extern from *:
     void store "cconv_store"(int *p, int n) noexcept nogil
     int add "cconv_add"(int *p, int n) noexcept nogil
     int check_signals "cconv_check_signals"() noexcept          # the exception stays set
+    int finalizing "cconv_finalizing"() noexcept nogil
     unsigned long PyThread_get_thread_ident() noexcept nogil
 
 kind = CCONV_THREADS.decode()
@@ -75,6 +82,11 @@ kind = CCONV_THREADS.decode()
 cdef int start_threads(int n) noexcept nogil:
     """Threads that there are for a call, of n: fewer where they cannot be started. Asked before workspaces."""
     return cconv_threads(n)
+
+
+cdef bint crowded() noexcept nogil:
+    """Whether other programs keep the processors busy: then the caller does short jobs alone."""
+    return cconv_crowded()
 
 
 # ---------------------------------------------------------------- how many
@@ -215,8 +227,12 @@ if hasattr(os, "register_at_fork"):
 # ---------------------------------------------------------------- signals
 
 cdef int signalled(void *_context) noexcept nogil:
-    """Whether a signal's handler has raised: its exception is set then, for who returns to Python to find."""
+    """Whether a signal's handler has raised: its exception is set then, for who returns to Python to find.
+
+    A daemon thread whose interpreter ends must not ask for the GIL in a new state; it ends where its call returns."""
     cdef bint raised
+    if finalizing():
+        return True
     with gil:
         raised = check_signals()
     return raised

@@ -45,6 +45,7 @@ struct cconv_job {
 
 static int cconv_run_job(cconv_job *job); /* not 0: look() has stopped it. The caller sets the fields above only */
 static int cconv_ask(int (*look)(void *), void *context); /* look(), for who is inside of an item of his own job */
+static int cconv_crowded(void);           /* whether short jobs are the caller's alone for now */
 static int cconv_threads(int n);          /* starts helpers for n threads; how many threads there are then, at most n */
 static int64_t cconv_now(void);           /* nanoseconds */
 
@@ -71,6 +72,8 @@ static int cconv_threads(int n) {
 }
 
 static int cconv_ask(int (*look)(void *), void *context) { return look(context); }
+
+static int cconv_crowded(void) { return 0; }
 
 static int cconv_run_job(cconv_job *job) {
     int64_t due = job->look ? cconv_now() + CW_LOOK_NS : 0;
@@ -115,6 +118,8 @@ static int cw_crowded(int64_t now) {
     int32_t left = cw_left(now);
     return left > 0 && left <= ((CW_CROWDED_NS >> 20) << CW_CROWDED_MOST) + 1;
 }
+
+static int cconv_crowded(void) { return cw_crowded(cconv_now()); }
 
 /* A helper was off its processor. Two that say so at once may count once or twice. */
 static void cw_crowd(int64_t now) {

@@ -262,7 +262,7 @@ GEMM.reduce_items = NULL
 GEMM.reduce_item = NULL
 GEMM.grain = 1.5e6
 GEMM.chunk = 1
-GEMM.evens = True
+GEMM.refill = 6
 GEMM.split_least = 64
 
 cdef KernelTable PHASES = GEMM
@@ -276,7 +276,7 @@ ROWS.run_item = rows_item
 ROWS.lay_out = lay_out_rows
 ROWS.pack_item = NULL
 ROWS.grain = 5e5
-ROWS.evens = False
+ROWS.refill = 0
 ROWS.split_least = 0
 
 cdef KernelTable TAPS = GEMM
@@ -284,7 +284,7 @@ TAPS.name = "taps"
 TAPS.run_item = taps_item
 TAPS.lay_out = lay_out_taps
 TAPS.pack_item = NULL
-TAPS.evens = False
+TAPS.refill = 0
 TAPS.split_least = 1
 
 tables = {

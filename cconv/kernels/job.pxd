@@ -173,7 +173,8 @@ cdef struct KernelTable:
     item_run reduce_item            # sums the chunks of a weight gradient, after all items; else NULL
     double grain                    # work that is worth a thread: multiply-adds, of pools elements
     int chunk                       # items that a thread takes at once
-    int evens                       # output channels may be split to share items out evenly
+    double refill                   # output channels may be split to share items out evenly: filling panels again takes
+    #                                 the time of so many of them; 0: they may not
     Py_ssize_t split_least          # a split of output channels has at least so many; 0: never split
 
 ctypedef void (*convert_run)(void *half, void *real, Py_ssize_t n) noexcept nogil

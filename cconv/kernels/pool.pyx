@@ -329,7 +329,7 @@ POOL.pack_items = POOL.reduce_items = NULL
 POOL.pack_item = POOL.reduce_item = NULL
 POOL.grain = 1e5
 POOL.chunk = 4
-POOL.evens = False
+POOL.refill = 0
 POOL.split_least = 0
 
 tables = {"pool": PyCapsule_New(&POOL, "cconv.kernel", NULL)}

@@ -255,7 +255,7 @@ POOL_GRAD.pack_items = POOL_GRAD.reduce_items = NULL
 POOL_GRAD.pack_item = POOL_GRAD.reduce_item = NULL
 POOL_GRAD.grain = 1e5
 POOL_GRAD.chunk = 1
-POOL_GRAD.evens = False
+POOL_GRAD.refill = 0
 POOL_GRAD.split_least = 0
 
 tables = {"pool_grad": PyCapsule_New(&POOL_GRAD, "cconv.kernel", NULL)}

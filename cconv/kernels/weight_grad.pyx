@@ -376,7 +376,7 @@ SUMS.reduce_items = reduce_items
 SUMS.reduce_item = reduce_item
 SUMS.grain = 1e6
 SUMS.chunk = 1
-SUMS.evens = False
+SUMS.refill = 0
 SUMS.split_least = 0
 
 cdef KernelTable WEIGHT_TAPS = SUMS

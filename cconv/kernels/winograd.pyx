@@ -288,7 +288,7 @@ WINOGRAD.reduce_items = NULL
 WINOGRAD.reduce_item = NULL
 WINOGRAD.grain = 1.5e6
 WINOGRAD.chunk = 1
-WINOGRAD.evens = True
+WINOGRAD.refill = 20
 WINOGRAD.split_least = 64
 
 tables = {"winograd": PyCapsule_New(&WINOGRAD, "cconv.kernel", NULL)}

@@ -274,6 +274,7 @@ static void no_memory(void) {
 }
 
 int main(int count, char **words) {
+    (void)cconv_crowded; /* for the runner */
     const char *name = count > 1 ? words[1] : "";
     int n = count > 2 ? atoi(words[2]) : 1;
     if (count > 3) jobs = atol(words[3]);
