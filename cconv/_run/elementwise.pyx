@@ -84,7 +84,12 @@ cdef struct Walk:
     double with_
 
 
-cdef void plan_walk(Walk *walk, const Py_buffer *to, const Py_buffer *x) noexcept:
+cdef inline Py_ssize_t span(Py_ssize_t step) noexcept nogil:
+    """Not abs(), which for this type would make a Python object, and fail without memory."""
+    return -step if step < 0 else step
+
+
+cdef void plan_walk(Walk *walk, const Py_buffer *to, const Py_buffer *x) noexcept nogil:
     """Axes in the order of the target's strides. Those of one element are left out, those that lie one behind the other
     merged; the last one is no short one."""
     cdef int order[RANK]
@@ -93,7 +98,7 @@ cdef void plan_walk(Walk *walk, const Py_buffer *to, const Py_buffer *x) noexcep
     for i in range(to.ndim):
         walk.count *= to.shape[i]
         j = i
-        while j and abs(to.strides[order[j - 1]]) < abs(to.strides[i]):
+        while j and span(to.strides[order[j - 1]]) < span(to.strides[i]):
             order[j] = order[j - 1]
             j -= 1
         order[j] = i
@@ -158,7 +163,7 @@ cdef void walk_item(void *job, Py_ssize_t item, char *workspace) noexcept nogil:
             i -= 1
 
 
-cdef bint whole(Operand *o, Py_ssize_t size) noexcept:
+cdef bint whole(Operand *o, Py_ssize_t size) noexcept nogil:
     """Whether all elements lie at multiples of their size (of their parts', of complex numbers)."""
     cdef int i
     size = min(<Py_ssize_t>8, size)
