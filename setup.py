@@ -53,7 +53,7 @@ if "CCONV_BUILD_ISAS" in os.environ:  # e.g. "avx2" for a quick build; baseline 
 
 
 # CCONV_SANITIZE=1 (GCC or Clang): an out-of-bounds access or undefined behaviour ends the process with a report, see
-# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do. CCONV_SANITIZE=thread: data races.
+# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do. CCONV_SANITIZE=thread: races.
 SANITIZE = []
 if os.environ.get("CCONV_SANITIZE") == "thread":
     SANITIZE = "-fsanitize=thread -fno-omit-frame-pointer -O1 -g1".split()

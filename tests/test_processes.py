@@ -292,7 +292,9 @@ def test_the_environment_is_the_limit(environment, expected, monkeypatch):
         monkeypatch.delenv(name, raising=False)
     for name, value in environment.items():
         monkeypatch.setenv(name, value)
-    assert (_processors.from_environment() or _processors.most_threads(_processors.processors())) == expected
+    assert (
+        _processors.from_environment() or _processors.most_threads(_processors.processors())
+    ) == expected
 
 
 V2, V1 = "0::/user/job\n", "5:memory:/job\n4:cpu,cpuacct:/user/job\n0::/\n"

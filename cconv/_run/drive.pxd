@@ -31,8 +31,8 @@ cdef inline double multiply_adds(ConvJob *job) noexcept nogil:
 
 
 cdef inline Py_ssize_t even_splits(Py_ssize_t items, int n, Py_ssize_t channels, double refill) noexcept nogil:
-    """Where boxes are too few to share out evenly, output channels are split too, if that gains more than it costs: each
-    split fills panels of its own."""
+    """Where boxes are too few to share out evenly, output channels are split too, if that gains more than it costs:
+    each split fills panels of its own."""
     cdef Py_ssize_t splits, best = 1
     cdef double took, least = (items + n - 1) // n
     for splits in range(2, min(2 * n, channels // 6) + 1):
