@@ -84,7 +84,8 @@ cdef int adaptive_pool_init(pool_spec *spec, void **plan) noexcept nogil
 cdef int lp_pool_init(pool_spec *spec, double norm_type, void **plan) noexcept nogil
 
 # What runs from the calling thread ask about every 0.1 s, on that thread and without the GIL: not 0 ends the run with
-# STATUS_STOPPED. It may take the GIL (PyErr_CheckSignals) and make calls of its own. NULL, as at first: nothing.
+# STATUS_STOPPED. It may take the GIL (PyErr_CheckSignals) and make calls of its own. NULL, as in the beginning:
+# nothing is asked.
 ctypedef int (*look_function)(void *context) noexcept nogil
 
 cdef void set_look(look_function look, void *context) noexcept nogil

@@ -323,6 +323,8 @@ def test_a_look_may_call(convolve):
 
     @LOOK
     def look(_):
+        if results:  # this run goes on asking
+            return 0
         set_look(None, None)
         results.append(cconv.conv1d(np.ones((1, 1, 3)), np.ones((1, 1, 2))).tolist())
         results.append(call(2, 1))

@@ -80,7 +80,7 @@ kind = CCONV_THREADS.decode()
 
 
 cdef int start_threads(int n) noexcept nogil:
-    """Threads that there are for a call, of n: fewer where they cannot be started. Asked before workspaces."""
+    """Threads that there are for a call, of n: fewer where they cannot be started. Asked before a workspace is."""
     return cconv_threads(n)
 
 
