@@ -26,7 +26,25 @@ KERNELS = {
     "pool_grad": ("f32", "f64"),
     "convert": ("f32",),
 }
-RUN = ("threads", "memory", "runner", "conv", "pool", "gradients", "entry")
+RUN = (
+    "threads",
+    "memory",
+    "runner",
+    "conv",
+    "pool",
+    "gradients",
+    "entry",
+    "elementwise",
+    "moves",
+    "planes",
+    "sums",
+)
+VECTORS = (
+    "_run.elementwise",
+    "_run.moves",
+    "_run.planes",
+    "_run.sums",
+)  # of them the compiler makes vectors
 TOP = ("_cpu", "_convert", "kernels.job", *(f"_run.{name}" for name in RUN), "capi")
 VERSION = re.search(r'__version__ = "(.+)"', Path("cconv/_version.py").read_text())[1]
 # the version and a digest of the structs that modules hand to each other: a mixed installation is refused
@@ -53,7 +71,7 @@ if "CCONV_BUILD_ISAS" in os.environ:  # e.g. "avx2" for a quick build; baseline 
 
 
 # CCONV_SANITIZE=1 (GCC or Clang): an out-of-bounds access or undefined behaviour ends the process with a report, see
-# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do. CCONV_SANITIZE=thread: races.
+# .ci/sanitize. Signed overflow is defined here (-fwrapv): integers wrap as NumPy's do. =thread: data races.
 SANITIZE = []
 if os.environ.get("CCONV_SANITIZE") == "thread":
     SANITIZE = "-fsanitize=thread -fno-omit-frame-pointer -O1 -g1".split()
@@ -126,11 +144,7 @@ def add_pool(ext):
 
 
 def extensions():
-    top = []
-    for name in TOP:
-        source = f"cconv/{name.replace('.', '/')}.pyx"
-        if Path(source).exists():
-            top.append(Extension(f"cconv.{name}", [source]))
+    top = [Extension(f"cconv.{name}", [f"cconv/{name.replace('.', '/')}.pyx"]) for name in TOP]
     sources = [
         Extension(f"cconv.kernels.{name}", [f"cconv/kernels/{name}.pyx"]) for name in KERNELS
     ]
@@ -144,10 +158,11 @@ def extensions():
     result = translated[: len(top)]
     common = ["/O2"] if MSVC else ["-O3", "-fwrapv", "-fno-math-errno", "-fno-trapping-math", "-g0"]
     for ext in result:
-        ext.include_dirs += ["cconv/kernels", "cconv/include"]
+        ext.include_dirs += ["cconv/kernels", "cconv/include", "cconv/_run"]
         ext.define_macros.append(("CCONV_STAMP", STAMP))
-        ext.depends += STAMPED
-        ext.extra_compile_args += common[:1] if MSVC else ["-O2", "-g0"]
+        ext.depends += [*STAMPED, "cconv/_run/elementwise.h"]
+        plain = common[:1] if MSVC else ["-O2", "-g0"]
+        ext.extra_compile_args += common if ext.name.removeprefix("cconv.") in VECTORS else plain
         if ext.name == "cconv._run.threads":
             add_pool(ext)
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
