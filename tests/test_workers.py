@@ -8,6 +8,9 @@ from pathlib import Path
 
 import pytest
 
+import cconv
+
+HEADERS = Path(cconv.__file__).with_name("_run")
 SOURCE = Path(__file__).with_name("workers") / "stress.c"
 COMPILER = os.environ.get("CC", "cc").split()
 STRESS = {
@@ -35,7 +38,8 @@ def stress(request, tmp_path_factory):
     program = tmp_path_factory.mktemp("workers") / "stress"
     macros = ["-DCCONV_NO_FUTEX"] if request.param != "futex" else []
     flags = ["-std=gnu11", "-O2", "-Wall", "-Wextra", "-Werror", *macros]
-    subprocess.run([*COMPILER, *flags, SOURCE, "-o", program, "-pthread"], check=True, timeout=60)
+    command = [*COMPILER, *flags, f"-I{HEADERS}", SOURCE, "-o", program, "-pthread"]
+    subprocess.run(command, check=True, timeout=60)
     return program
 
 

@@ -16,7 +16,7 @@ static int fake_create(pthread_t *thread, const pthread_attr_t *attributes, void
     return pthread_create(thread, attributes, run, context);
 }
 #define CCONV_PTHREAD_CREATE fake_create
-#include "../../cconv/_run/workers.h"
+#include "workers.h"
 
 #define ITEMS 64
 #define THREADS 8
