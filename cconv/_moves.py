@@ -134,6 +134,8 @@ class ColumnSum:
 def unpooled_size(name: str, rank: int, shape: Shape, given: Args) -> Shape:
     """`given`: kernel_size, stride, padding, output_size."""
     kernel_size, stride, padding, output_size = given
+    if stride is not None:  # an empty one is for pools
+        stride = params.axes(name, "stride", stride, rank, 1)
     kernel, stride, before, after, _ = params.pool_geometry(
         name, rank, kernel_size, stride, padding, 1
     )

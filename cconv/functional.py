@@ -1160,7 +1160,7 @@ def explain(function: str | Callable[..., Any], *args: Any, **kwargs: Any) -> Ex
     Parameters
     ----------
     function : str or function
-        A convolution or pool of this module, a gradient of `cconv.grad`, or its name.
+        A convolution or pool of this module, a gradient of ``cconv.grad``, or its name.
     *args, **kwargs
         The arguments of the call.
 

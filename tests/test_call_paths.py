@@ -177,3 +177,10 @@ def test_an_empty_stride_is_the_kernel_size(stride):
     assert np.array_equal(given, grad.avg_pool2d_input(X.shape, y, 2, 2))
     with pytest.raises(ValueError, match="stride"):
         cconv.conv2d(X, W, None, () if stride is None else stride)
+
+
+def test_an_empty_stride_is_for_pools_alone():
+    y, at = cconv.max_pool2d(X, 2, (), return_indices=True)
+    assert y.shape == (2, 4, 5, 5)
+    with pytest.raises(ValueError, match="max_unpool2d: stride must be an int or have 2 values"):
+        cconv.max_unpool2d(y, at, 2, ())

@@ -371,7 +371,11 @@ def pool_geometry(r, call, rank, base):
     stride = kernel
     if r.rarely(2):
         stride = tuple(1 + r.upto(2) for _ in range(rank))
+        bad = call.bad
         parameter(r, call, "stride", stride, None)
+        given = call.kwargs.get("stride")
+        if isinstance(given, tuple) and not given and "unpool" not in base:
+            call.bad, stride = bad, kernel  # an empty one is the kernel's size, as for torch
     if "stride" not in call.kwargs:
         stride = kernel
     dilation = (1,) * rank
