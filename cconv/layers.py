@@ -718,6 +718,8 @@ class _MaxUnpoolNd(_Window):
     _shown = ("kernel_size", "stride", "padding")
 
     def __init__(self, kernel_size: Size, stride: Size | None = None, padding: Pads = 0) -> None:
+        if stride is not None:  # an empty one is for pools
+            params.axes(type(self).__name__, "stride", stride, self.rank, 1)
         self._window(kernel_size, stride, padding)
         self.kernel_size, self.padding = _shown(kernel_size, self.rank), padding
         self.stride, self.padding = _shown(self.stride, self.rank), _shown(padding, self.rank)
