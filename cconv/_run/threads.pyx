@@ -241,7 +241,7 @@ cdef int signalled(void *_context) noexcept nogil:
 cdef void watch(Watch *here) noexcept nogil:
     """Begins the looks at signals of a call of this thread's; who asks somebody else sets `ask` afterwards."""
     here.owner = PyThread_get_thread_ident()
-    here.due = cconv_now() + LOOK_NS
+    here.due = 0                    # from the first time that the clock is read: short calls never do
     here.stop = 0
     here.look = look
     here.ask = signalled
@@ -266,9 +266,16 @@ cdef Watch *watch_here(Watch *here) noexcept nogil:
 cdef int look(Watch *here) noexcept nogil:
     """Whether a kernel has to give up, from inside of an item."""
     cdef int stop = load(&here.stop)
-    if stop or PyThread_get_thread_ident() != here.owner or cconv_now() < here.due:
+    if stop or PyThread_get_thread_ident() != here.owner or not is_due(here):
         return stop
     return cconv_ask(ask, here)
+
+
+cdef inline bint is_due(Watch *here) noexcept nogil:
+    cdef long long now = cconv_now()
+    if here.due == 0:
+        here.due = now + LOOK_NS
+    return now >= here.due
 
 
 cdef int ask(void *context) noexcept nogil:
@@ -297,6 +304,11 @@ cdef int look_between(void *context) noexcept nogil:
 cdef bint run_task(Task *task) noexcept nogil:
     """Runs all items on the pool; whether a look at signals has ended that, and an exception is set."""
     cdef cconv_job job
+    if task.items == 1:             # a tiny call: nothing to share, and nothing between items
+        task.run(task.job, 0, task.workspace)
+        if task.signals == NULL:
+            return False
+        return load(&task.signals.stop) or (is_due(task.signals) and cconv_ask(ask, task.signals))
     job.run = run_item
     job.context = task
     job.items = task.items
@@ -311,7 +323,7 @@ cdef bint run_task(Task *task) noexcept nogil:
     # an item may have looked, and stopped; many short tasks of one call look between them
     if cconv_run_job(&job) or load(&task.signals.stop):
         return True
-    return cconv_now() >= task.signals.due and cconv_ask(ask, task.signals)
+    return is_due(task.signals) and cconv_ask(ask, task.signals)
 
 
 cdef void no_item(void *_job, Py_ssize_t _item, char *_workspace) noexcept nogil:
