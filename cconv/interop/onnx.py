@@ -1,8 +1,11 @@
 """
 cconv's kernels behind ONNX operators: ``pip install cconv[onnx]``.
 
+``load`` makes of a model a network that runs by itself: folded, fused, its weights packed; it can be saved for
+`cconv.load_network`, which needs NumPy alone.
+
 ``new_ops`` is for ``onnx.reference.ReferenceEvaluator(model, new_ops=new_ops)``: the evaluator then runs convolutions
-and pools of any opset on cconv, and everything else as before. A model of mainly convolutions runs many times faster.
+and pools of any opset on cconv, with the weights of initializers packed once, and everything else as before.
 
 >>> import numpy as np
 >>> from onnx import TensorProto, helper
@@ -21,29 +24,11 @@ array([[[[8., 6.],
 from __future__ import annotations
 
 try:
-    from . import _onnx_convolutions as convolutions
-    from . import _onnx_pools as pools
-    from ._onnx_normalization import BatchNormalization
+    from ._onnx_models import load
+    from ._onnx_operators import new_ops
 except ImportError as error:
     raise ImportError(
         f"cconv.interop.onnx needs the onnx package ({error}): pip install cconv[onnx]", name="onnx"
     ) from error
 
-__all__ = ["new_ops"]
-
-new_ops: list[type] = [
-    convolutions.Conv,
-    convolutions.ConvTranspose,
-    convolutions.ConvInteger,
-    convolutions.QLinearConv,
-    convolutions.DeformConv,
-    pools.MaxPool,
-    pools.AveragePool,
-    pools.LpPool,
-    pools.GlobalAveragePool,
-    pools.GlobalMaxPool,
-    pools.GlobalLpPool,
-    pools.MaxUnpool,
-    pools.Col2Im,
-    BatchNormalization,
-]
+__all__ = ["load", "new_ops"]

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
-from .. import functional
-
-if TYPE_CHECKING:
-    from ..functional import Array
+from ... import functional
+from ..graph import Array
 
 Ints = Sequence[int]
 Pads = tuple[tuple[int, int], ...]
@@ -40,7 +38,7 @@ def function_of(base: str, rank: int) -> Any:
 
 @dataclass(frozen=True)
 class Attributes:
-    """What the evaluator hands to `_run` by keyword, under ONNX's names; None is not given."""
+    """A node's attributes under ONNX's names; None is not given."""
 
     auto_pad: str | None = None
     ceil_mode: int | None = None
@@ -74,3 +72,20 @@ class Attributes:
             shared(max(0, (-(-L // s) - 1) * s + d * (k - 1) + 1 - L), str(self.auto_pad))
             for L, k, s, d in axes
         )
+
+    def transposed_padding(self, space: Ints, kernel: Ints) -> tuple[Pads, list[int]]:
+        """Of a transposed convolution: the padding, and the output padding."""
+        rank = len(space)
+        extra = list(self.output_padding or [0] * rank)
+        padding = list(paired(self.pads, rank))
+        stride, wanted_shape = self.stride(rank), self.output_shape
+        if wanted_shape is None and self.auto_pad in ("SAME_UPPER", "SAME_LOWER"):
+            wanted_shape = [L * s for L, s in zip(space, stride, strict=True)]
+        if wanted_shape:
+            sizes = space, kernel, stride, self.dilation(rank), wanted_shape[-rank:]
+            for axis, (L, k, s, d, wanted) in enumerate(zip(*sizes, strict=True)):
+                total = (L - 1) * s + d * (k - 1) + extra[axis] + 1 - wanted
+                # an output_shape may ask for more than the input reaches: zeros (and the bias) at the end
+                extra[axis] += max(0, -total)
+                padding[axis] = shared(max(0, total), self.auto_pad or "SAME_LOWER")
+        return tuple(padding), extra
