@@ -5,6 +5,7 @@ The map of the house, from the door down; each room imports only from those belo
 
 - `cconv.plot` - moving pictures, grids and tables; imported by name
 - `cconv.interop` - doors to other packages: autograd, Dask, Keras, ONNX, ...; imported by name
+- `cconv.networks` - trained networks as graphs: operators, folding and fusing, files; imported with the first one
 - `cconv.layers` - `Conv2d`, `MaxPool2d`, ...: hold parameters and weights, call the functions; `backward`
 - `cconv.grad` - the gradients, with the names of ``torch.nn.grad``
 - `cconv.functional` - the functions: signature, docstring, one call
@@ -28,9 +29,13 @@ The map of the house, from the door down; each room imports only from those belo
 - ``kernels`` - the loops, one source for every element type and instruction set
 """
 
+from typing import TYPE_CHECKING
+
 # _interpreter comes first: it refuses before anything compiled is loaded
-from . import _interpreter  # noqa: F401, I001
-from . import _cpu
+from . import (
+    _cpu,
+    _interpreter,  # noqa: F401, I001
+)
 from ._version import __version__, check_stamp
 
 check_stamp(_cpu)  # before anything is built upon the compiled modules
@@ -43,6 +48,11 @@ from ._prepack import Prepacked  # noqa: E402
 from ._run.threads import get_num_threads, set_num_threads  # noqa: E402
 from .functional import *  # noqa: E402, F403
 from .layers import *  # noqa: E402, F403
+
+if TYPE_CHECKING:
+    from os import PathLike
+
+    from .networks import Network
 
 
 def get_include() -> str:
@@ -65,6 +75,40 @@ def get_include() -> str:
     return join(dirname(__file__), "include")
 
 
+def load_network(path: "str | PathLike[str]") -> "Network":
+    """
+    Read a trained network that `cconv.networks.Network.save` has written; it needs NumPy and nothing else.
+
+    Parameters
+    ----------
+    path : str or path-like
+        The file, usually ending in ``.cconv``.
+
+    Returns
+    -------
+    cconv.networks.Network
+        Called with arrays, in the order of its inputs or by name.
+
+    Raises
+    ------
+    cconv.networks.NetworkError
+        A ValueError: the file is not a saved network, is damaged, or of another version.
+    OSError
+        If it cannot be read.
+
+    Examples
+    --------
+    >>> import cconv
+    >>> cconv.load_network("README.md")
+    Traceback (most recent call last):
+        ...
+    cconv.networks.graph.NetworkError: README.md: not a saved network, or damaged (File is not a zip file)
+    """
+    from .networks import load_network
+
+    return load_network(path)
+
+
 __all__ = [
     "Explanation",
     "Prepacked",
@@ -72,6 +116,7 @@ __all__ = [
     "get_include",
     "get_num_threads",
     "grad",
+    "load_network",
     "set_num_threads",
     "show_config",
     "thread_limit",

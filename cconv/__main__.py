@@ -1,4 +1,5 @@
-"""The command line: `python -m cconv demo [IMAGE]`, `... train`, `... animate {conv,max,avg,...}` and `... info`.
+"""The command line: `python -m cconv demo [IMAGE]`, `... train`, `... animate {conv,max,avg,...}`, `... convert`,
+`... run`, `... profile` and `... info`.
 
 Whatever the user can put right is one line on stderr and exit code 2.
 """
@@ -54,11 +55,12 @@ def parser() -> Parser:
     top = Parser(prog="python -m cconv", description="Convolution and pooling for NumPy arrays.")
     top.add_argument("--version", action="version", version=f"cconv {cconv.__version__}")
     commands = top.add_subparsers(
-        dest="command", metavar="{demo,train,animate,info}", required=True
+        dest="command", metavar="{demo,train,animate,convert,run,profile,info}", required=True
     )
     add_demo(commands)
     add_train(commands)
     add_animate(commands)
+    add_networks(commands)
     commands.add_parser(
         "info",
         help="version, compiler, instruction sets and threads, for a bug report",
@@ -142,6 +144,40 @@ def add_animate(commands: Commands) -> None:
     )
 
 
+def add_networks(commands: Commands) -> None:
+    convert = commands.add_parser(
+        "convert",
+        help="an ONNX model as a .cconv file, which needs NumPy alone",
+        description="Folds and fuses an ONNX model and saves it for cconv.load_network.",
+    )
+    convert.add_argument("model", help="the .onnx file")
+    convert.add_argument("output", nargs="?", help="default: the same name with .cconv")
+    run = commands.add_parser(
+        "run",
+        help="a trained network on a picture or an array",
+        description="Runs a .cconv or .onnx file on a picture, resized to its input, or on a .npy file.",
+    )
+    run.add_argument("network", help="the .cconv or .onnx file")
+    run.add_argument("input", help="a picture, or a .npy file")
+    run.add_argument("--top", type=number(1), default=5, help="largest outputs to print")
+    run.add_argument("--labels", metavar="FILE", help="a name a line, of each output")
+    run.add_argument(
+        "--scale", type=rate, default=1 / 255, help="of a pixel's value (default: 1/255)"
+    )
+    run.add_argument("--mean", default="0", help="taken off after that, one or one a channel")
+    run.add_argument("--std", default="1", help="divided by after that")
+    run.add_argument("-o", "--output", help="write the first output to this .npy file")
+    profile = commands.add_parser(
+        "profile",
+        help="where a trained network's time goes",
+        description="Runs a .cconv or .onnx file on random numbers, and prints each node's time.",
+    )
+    profile.add_argument("network", help="the .cconv or .onnx file")
+    profile.add_argument("--repeat", type=number(1), default=5, help="default: %(default)s")
+    for command in (run, profile):
+        command.add_argument("--shape", help="of the first input, like 1x3x224x224")
+
+
 def info() -> str:
     """Return `show_config()` as aligned lines."""
     labels = {
@@ -194,6 +230,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         except _train.TrainError as error:
             print(f"python -m cconv train: {error}", file=sys.stderr)
             return 2
+    if options.command in ("convert", "run", "profile"):
+        from . import _deploy
+
+        try:
+            print(getattr(_deploy, options.command)(options))
+        except _deploy.DeployError as error:
+            print(f"python -m cconv {options.command}: {error}", file=sys.stderr)
+            return 2
+        return 0
     from . import _demo  # its imports are not needed for `info`
 
     if options.command == "animate":

@@ -10,8 +10,9 @@ from house import Source
 # From the door down. A name stands for all modules of a package; a floor's rooms may import each other, not in circles.
 FLOORS = [
     {"__main__"},
-    {"_demo", "_train"},
+    {"_demo", "_train", "_deploy"},
     {"plot", "interop"},
+    {"networks"},
     {"__init__"},
     {"_limits", "_threadpool"},
     {"layers", "grad"},
@@ -35,9 +36,9 @@ LEVEL = {name: level for level, names in enumerate(FLOORS) for name in names}
 # upwards, but inside functions: to say what is there, not to build upon
 LATE = {("_isa", "_run"), ("_isa", "__init__"), ("_explain", "functional"), ("_explain", "grad")}
 # mostly docstrings, and the signatures of torch
-PUBLIC = ("functional", "grad", "layers", "interop", "plot")
+PUBLIC = ("functional", "grad", "layers", "interop", "plot", "networks")
 # what `python -m cconv` runs, written as users would
-PROGRAMS = ("__main__", "_demo", "_train")
+PROGRAMS = ("__main__", "_demo", "_train", "_deploy")
 DOCUMENTED = ("functional.py", "grad.py", "layers.py")
 FILE, FUNCTION, ARGUMENTS, POSITIONAL = 450, 60, 8, 5
 

@@ -12,7 +12,7 @@ from onnx import AttributeProto, helper, inliner, numpy_helper
 from onnx.reference import ReferenceEvaluator
 
 from ..networks.fuse import fused
-from ..networks.graph import Array, Graph, NetworkError, Node, Value
+from ..networks.graph import Array, Graph, NetworkError, Node, Value, sorted_nodes
 from ..networks.network import Network
 from ..networks.simplify import simplified
 from ._onnx_operators import new_ops
@@ -61,6 +61,7 @@ def load(model: str | os.PathLike[str] | bytes | onnx.ModelProto) -> Network:
         if proto.functions:
             proto = inliner.inline_local_functions(proto)
         graph = graph_of(proto.graph, opsets)
+        graph.nodes = sorted_nodes(graph)
     except NetworkError:
         raise
     except Exception as error:
@@ -77,9 +78,15 @@ def as_model(model: Any) -> onnx.ModelProto:
     if isinstance(model, onnx.ModelProto):
         return model
     if not isinstance(model, str | os.PathLike | bytes):
-        raise TypeError(f"load: model must be a path, bytes or an onnx.ModelProto, got {type(model).__name__}")
+        raise TypeError(
+            f"load: model must be a path, bytes or an onnx.ModelProto, got {type(model).__name__}"
+        )
     try:
-        proto = onnx.load_from_string(model) if isinstance(model, bytes) else onnx.load(os.fspath(model))
+        proto = (
+            onnx.load_from_string(model)
+            if isinstance(model, bytes)
+            else onnx.load(os.fspath(model))
+        )
     except OSError:
         raise
     except Exception as error:
@@ -93,7 +100,11 @@ def value_of(info: onnx.ValueInfoProto) -> Value:
     tensor = info.type.tensor_type
     if not info.type.HasField("tensor_type"):
         return Value(info.name)
-    dtype = np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name if tensor.elem_type else None
+    dtype = (
+        np.dtype(helper.tensor_dtype_to_np_dtype(tensor.elem_type)).name
+        if tensor.elem_type
+        else None
+    )
     shape = None
     if tensor.HasField("shape"):
         shape = tuple(
@@ -185,13 +196,23 @@ class Evaluators:
 def proto_of(node: Node) -> onnx.NodeProto:
     attributes = {k: proto_attribute(v) for k, v in node.attributes.items()}
     return helper.make_node(
-        node.op, node.inputs, node.outputs, node.name or None, domain=node.domain or None, **attributes
+        node.op,
+        node.inputs,
+        node.outputs,
+        node.name or None,
+        domain=node.domain or None,
+        **attributes,
     )
 
 
 def proto_attribute(value: Any) -> Any:
     if isinstance(value, Graph):
         constants = [numpy_helper.from_array(a, name) for name, a in value.constants.items()]
-        infos = [[onnx.ValueInfoProto(name=v.name) for v in values] for values in (value.inputs, value.outputs)]
-        return helper.make_graph([proto_of(n) for n in value.nodes], value.name or "body", *infos, constants)
+        infos = [
+            [onnx.ValueInfoProto(name=v.name) for v in values]
+            for values in (value.inputs, value.outputs)
+        ]
+        return helper.make_graph(
+            [proto_of(n) for n in value.nodes], value.name or "body", *infos, constants
+        )
     return numpy_helper.from_array(value) if isinstance(value, np.ndarray) else value

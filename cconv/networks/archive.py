@@ -35,13 +35,17 @@ ALIGN = 64
 def write(graph: Graph, path: str | os.PathLike[str]) -> None:
     """The file appears whole or not at all."""
     arrays: list[Array] = []
-    text = json.dumps({"format": FORMAT, "version": VERSION, **graph_out(graph, arrays)}, allow_nan=True)
+    text = json.dumps(
+        {"format": FORMAT, "version": VERSION, **graph_out(graph, arrays)}, allow_nan=True
+    )
     unfinished = f"{os.fspath(path)}.part"
     try:
         with zipfile.ZipFile(unfinished, "w", zipfile.ZIP_STORED) as archive:
             archive.writestr(member("network.json"), text)
             for i, array in enumerate(arrays):
-                little = np.ascontiguousarray(array).astype(array.dtype.newbyteorder("<"), copy=False)
+                little = np.ascontiguousarray(array).astype(
+                    array.dtype.newbyteorder("<"), copy=False
+                )
                 archive.writestr(member(f"constants/{i}"), little.tobytes())
         os.replace(unfinished, path)
     finally:
@@ -75,7 +79,11 @@ def array_out(array: Array, arrays: list[Array], what: str) -> dict[str, Any]:
 
 
 def value_out(value: Value) -> dict[str, Any]:
-    return {"name": value.name, "dtype": value.dtype, "shape": None if value.shape is None else list(value.shape)}
+    return {
+        "name": value.name,
+        "dtype": value.dtype,
+        "shape": None if value.shape is None else list(value.shape),
+    }
 
 
 def node_out(node: Node, arrays: list[Array]) -> dict[str, Any]:
@@ -114,8 +122,18 @@ def read(path: str | os.PathLike[str]) -> Graph:
         raise NetworkError(f"{name}: {error}") from None
     except (zipfile.BadZipFile, NotImplementedError, EOFError, RuntimeError, OSError) as error:
         raise NetworkError(f"{name}: not a saved network, or damaged ({error})") from None
-    except (KeyError, TypeError, ValueError, AttributeError, RecursionError, OverflowError, IndexError) as error:
-        raise NetworkError(f"{name}: its description is damaged ({type(error).__name__}: {error})") from None
+    except (
+        KeyError,
+        TypeError,
+        ValueError,
+        AttributeError,
+        RecursionError,
+        OverflowError,
+        IndexError,
+    ) as error:
+        raise NetworkError(
+            f"{name}: its description is damaged ({type(error).__name__}: {error})"
+        ) from None
 
 
 class Reader:
@@ -140,7 +158,9 @@ class Reader:
         if not isinstance(text, dict) or text.get("format") != FORMAT:
             raise NetworkError("not a saved network")
         if text.get("version") != VERSION:
-            raise NetworkError(f"its format has version {text.get('version')!r}, this cconv reads {VERSION}")
+            raise NetworkError(
+                f"its format has version {text.get('version')!r}, this cconv reads {VERSION}"
+            )
         return self.one_graph(text, (), 0)
 
     def one_graph(self, text: dict[str, Any], around: tuple[str, ...], depth: int) -> Graph:

@@ -219,7 +219,7 @@ def written_gelu(e: Editor, node: Node) -> bool:
 
 
 def known_clip(e: Editor, node: Node) -> bool:
-    """A Clip of constant limits is an activation; of floats only, whose type a node does not tell: behind convolutions"""
+    """A Clip of constant limits is an activation; of floats, as behind convolutions: a node does not tell."""
     if node.op != "Clip" or e.made_by(node.inputs[0], *CONVOLUTIONS) is None:
         return False
     limits = clipped(e, node)
@@ -244,7 +244,11 @@ def weights_of(e: Editor, node: Node | None) -> tuple[Array, Array | None] | Non
 def per_channel(a: Array, channels: int, rank: int) -> Array | None:
     """A constant that has one value a channel of (N, C, ...), or one for all, as (C,)."""
     shape = (1,) * (rank - a.ndim) + a.shape
-    if a.dtype.kind != "f" or len(shape) != rank or any(n != 1 for i, n in enumerate(shape) if i != 1):
+    if (
+        a.dtype.kind != "f"
+        or len(shape) != rank
+        or any(n != 1 for i, n in enumerate(shape) if i != 1)
+    ):
         return None
     if shape[1] not in (1, channels):
         return None
@@ -321,7 +325,12 @@ def folded_arithmetic(e: Editor, node: Node) -> bool:
         if node.op == "Sub" and at == 0:
             factor, shift = -one, v
         else:
-            factor, shift = {"Mul": (v, none), "Add": (one, v), "Sub": (one, -v), "Div": (1 / v, none)}[node.op]
+            factor, shift = {
+                "Mul": (v, none),
+                "Add": (one, v),
+                "Sub": (one, -v),
+                "Div": (1 / v, none),
+            }[node.op]
         scaled(e, conv, factor, shift)
         take_place(e, conv, node)
         return True
@@ -336,7 +345,9 @@ def folded_padding(e: Editor, node: Node) -> bool:
     w = e.constants.get(node.inputs[1])
     if pad is None or w is None or pad.get("mode", "constant") != "constant" or len(pad.inputs) > 3:
         return False
-    value = e.number(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] else pad.get("value", 0.0)
+    value = (
+        e.number(pad.inputs[2]) if len(pad.inputs) > 2 and pad.inputs[2] else pad.get("value", 0.0)
+    )
     amounts = e.constants.get(pad.inputs[1]) if len(pad.inputs) > 1 else np.array(pad.get("pads"))
     rank = w.ndim - 2
     if value != 0 or amounts is None or amounts.size != 2 * (rank + 2) or amounts.min() < 0:
@@ -377,7 +388,9 @@ def added(e: Editor, node: Node) -> bool:
 def activated(e: Editor, node: Node) -> bool:
     """An activation of a convolution."""
     try:
-        given = node.attributes["activation"] if node.domain == "cconv" else list(activation_of(node))
+        given = (
+            node.attributes["activation"] if node.domain == "cconv" else list(activation_of(node))
+        )
     except (Unsupported, KeyError):
         return False
     if node.op in CONVOLUTIONS:

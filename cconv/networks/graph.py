@@ -25,7 +25,11 @@ class Value:
     shape: tuple[int | str | None, ...] | None = None
 
     def __str__(self) -> str:
-        sizes = "?" if self.shape is None else ", ".join("?" if d is None else str(d) for d in self.shape)
+        sizes = (
+            "?"
+            if self.shape is None
+            else ", ".join("?" if d is None else str(d) for d in self.shape)
+        )
         return f"{self.name}: {self.dtype or '?'} ({sizes})"
 
 

@@ -12,6 +12,10 @@ from numpy.typing import ArrayLike
 
 from .graph import Array, Graph, NetworkError, Node, Value
 from .program import Fallback, Program, Step
+from .shapes import Shaped
+from .simplify import LARGE, folded, without_identities, without_unused
+
+SHAPES_MOST = 16  # programs for inputs of so many shapes are kept
 
 
 class Timing(NamedTuple):
@@ -69,20 +73,57 @@ class Network:
         self.outputs: list[Value] = graph.outputs
         self._fallback = fallback
         self._program = Program(graph, (), fallback)
-        self._shapes: dict[str, tuple[str, tuple[int, ...]]] = {}
+        self._decided = Shaped(graph, (step.node for step in self._program.steps)).nodes
+        self._special: dict[Any, Program] = {}
 
-    def __call__(self, *arrays: ArrayLike, outputs: str | Sequence[str] | None = None, **named: ArrayLike) -> Any:
+    def __call__(
+        self, *arrays: ArrayLike, outputs: str | Sequence[str] | None = None, **named: ArrayLike
+    ) -> Any:
         feeds = self._feeds(arrays, named)
         wanted = self._wanted(outputs)
         with np.errstate(all="ignore"):
-            results = self._program.run(feeds)
-        found = [own(results[i], feeds) for i in wanted]
+            program = self._program_for(feeds)
+            results = program.run(feeds)
+        found = [own(results[i], program.lent[i]) for i in wanted]
         return found[0] if len(found) == 1 else tuple(found)
+
+    def _program_for(self, feeds: list[Any]) -> Program:
+        """The program for inputs of these shapes, in which what they decide is known."""
+        if not self._decided:
+            return self._program
+        key = tuple(getattr(x, "shape", None) for x in feeds)
+        found = self._special.get(key)
+        if found is None:
+            found = self._specialized(feeds)
+            if len(self._special) >= SHAPES_MOST:
+                self._special.clear()
+            self._special[key] = found
+        return found
+
+    def _specialized(self, feeds: list[Any]) -> Program:
+        """What the shapes decide becomes constant; so may the conditions of Ifs, whose branches then bring more."""
+        graph, program, decided = self.graph, self._program, self._decided
+        while True:
+            values = decided_values(program, decided, feeds)
+            graph, new = with_values(graph, decided, values)
+            ifs = sum(node.op == "If" for node in graph.nodes)
+            graph = without_unused(without_identities(folded(graph, self._fallback)))
+            kept = {
+                id(step.node): step.run
+                for step in program.steps
+                if new.isdisjoint(step.node.reads())
+            }
+            program = Program(graph, (), self._fallback, kept)
+            decided = Shaped(graph, (step.node for step in program.steps)).nodes
+            if not decided or ifs == sum(node.op == "If" for node in graph.nodes):
+                return program
 
     def _feeds(self, arrays: tuple[ArrayLike, ...], named: dict[str, ArrayLike]) -> list[Array]:
         names = [value.name for value in self.inputs]
         if len(arrays) > len(names):
-            raise TypeError(f"the network takes {len(names)} inputs ({', '.join(names)}), got {len(arrays)}")
+            raise TypeError(
+                f"the network takes {len(names)} inputs ({', '.join(names)}), got {len(arrays)}"
+            )
         given: dict[str, Any] = dict(zip(names, arrays, strict=False))
         for name, array in named.items():
             if name not in names:
@@ -140,8 +181,10 @@ class Network:
                 last = time.perf_counter()
 
             with np.errstate(all="ignore"):
-                self._program.run(feeds, watch)
-        least = [min(times[id(step)]) for step in self._program.steps]
+                program = self._program_for(feeds)
+                last = time.perf_counter()
+                program.run(feeds, watch)
+        least = [min(times[id(step)]) for step in program.steps]
         total = sum(least) or 1e-12
         rows = [
             Timing(
@@ -151,7 +194,7 @@ class Network:
                 milliseconds=1e3 * took,
                 share=took / total,
             )
-            for step, took in zip(self._program.steps, least, strict=True)
+            for step, took in zip(program.steps, least, strict=True)
         ]
         return Profile(rows, 1e3 * total)
 
@@ -161,7 +204,9 @@ class Network:
         lines += [f"  output {value}" for value in self.outputs]
         lines.append(f"  {len(self.graph.nodes)} nodes, {self.graph.parameters():,} numbers")
         for i, node in enumerate(self.graph.nodes):
-            lines.append(f"{i:5d}  {full_name(node):<34} {weight_text(self.graph, node):<24} {node.name}")
+            lines.append(
+                f"{i:5d}  {full_name(node):<34} {weight_text(self.graph, node):<24} {node.name}"
+            )
         return "\n".join(lines)
 
     def __repr__(self) -> str:
@@ -192,15 +237,42 @@ class Network:
         return Network, (self.graph,)
 
 
-def own(result: Any, feeds: list[Any]) -> Any:
-    """An output as an array that the caller may change: not a view of an input, nor of a constant."""
+def decided_values(program: Program, decided: list[Node], feeds: list[Any]) -> dict[str, Any]:
+    """The values of these nodes, in a run with these inputs."""
+    wanted = {id(node) for node in decided}
+    values: dict[str, Any] = {}
+
+    def watch(step: Step, result: Any) -> None:
+        if id(step.node) in wanted:
+            results = result if isinstance(result, tuple) else (result,)
+            values.update(
+                (n, np.array(r)) for n, r in zip(step.node.outputs, results, strict=True) if n
+            )
+
+    program.run(feeds, watch)
+    return values
+
+
+def with_values(
+    graph: Graph, decided: list[Node], values: dict[str, Any]
+) -> tuple[Graph, set[str]]:
+    """The graph with small values as constants instead of nodes, and their names."""
+    gone = {
+        id(node) for node in decided if all(values[n].nbytes <= LARGE for n in node.outputs if n)
+    }
+    nodes = [node for node in graph.nodes if id(node) not in gone]
+    new = {n: values[n] for node in graph.nodes if id(node) in gone for n in node.outputs if n}
+    return Graph(graph.inputs, graph.outputs, nodes, {**graph.constants, **new}, graph.name), set(
+        new
+    )
+
+
+def own(result: Any, lent: bool) -> Any:
+    """An output as an array that the caller may change."""
     if isinstance(result, list) or result is None:  # a sequence, or an optional without a value
         return result
     result = np.asarray(result)
-    feeds = [f for f in feeds if isinstance(f, np.ndarray)]
-    if result.flags.owndata or (result.flags.writeable and not any(np.may_share_memory(result, f) for f in feeds)):
-        return result if result.flags.writeable else result.copy()
-    return result.copy()
+    return result.copy() if lent or not result.flags.writeable else result
 
 
 def as_declared(value: Value, given: Any) -> Any:
@@ -219,7 +291,9 @@ def as_declared(value: Value, given: Any) -> Any:
         x = x.astype(wanted)
     if value.shape is None:
         return x
-    fixed = all(not isinstance(d, int) or d == n for d, n in zip(value.shape, x.shape, strict=False))
+    fixed = all(
+        not isinstance(d, int) or d == n for d, n in zip(value.shape, x.shape, strict=False)
+    )
     if len(value.shape) != x.ndim or not fixed:
         sizes = ", ".join("?" if d is None else str(d) for d in value.shape)
         raise ValueError(f"the input {value.name!r} must have shape ({sizes}), got {x.shape}")
@@ -242,7 +316,11 @@ def full_name(node: Node) -> str:
 
 def weight_text(graph: Graph, node: Node) -> str:
     """The shape of a node's weights."""
-    found = [graph.constants[n].shape for n in node.inputs if n in graph.constants and graph.constants[n].ndim > 1]
+    found = [
+        graph.constants[n].shape
+        for n in node.inputs
+        if n in graph.constants and graph.constants[n].ndim > 1
+    ]
     return "x".join(map(str, found[0])) if found else ""
 
 
@@ -250,7 +328,9 @@ def shape_text(result: Any) -> str:
     first = result[0] if isinstance(result, tuple) else result
     if not hasattr(first, "dtype"):
         return type(first).__name__
-    return "x".join(map(str, first.shape)) + (f" {first.dtype}" if first.dtype != np.float32 else "")
+    return "x".join(map(str, first.shape)) + (
+        f" {first.dtype}" if first.dtype != np.float32 else ""
+    )
 
 
 __all__ = ["Network", "NetworkError", "Profile", "Timing"]

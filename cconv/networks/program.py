@@ -10,6 +10,7 @@ import numpy as np
 
 from .graph import Array, Graph, NetworkError, Node, sorted_nodes
 from .operators import OPERATORS, Setting, Unsupported
+from .operators.convolutions import broadcasts_to
 
 Fallback = Callable[[Node], Callable[..., Any]]
 
@@ -53,26 +54,25 @@ def memory_of(node: Node) -> str:
 
 def fits(x: Array, others: Iterable[Any]) -> bool:
     """Whether a result of x and the others has the shape of x, by broadcasting."""
-    shape = x.shape
-    for other in others:
-        if other is None or other.shape == shape:
-            continue
-        if other.ndim > len(shape):
-            return False
-        if any(n not in (1, m) for n, m in zip(reversed(other.shape), reversed(shape), strict=False)):
-            return False
-    return True
+    return all(other is None or broadcasts_to(other.shape, x.shape) for other in others)
 
 
 class Program:
     """Runs a graph. `around`: names that its caller hands over beside the inputs, in their order."""
 
-    def __init__(self, graph: Graph, around: Sequence[str] = (), fallback: Fallback | None = None):
-        self.graph, self.fallback = graph, fallback
+    def __init__(
+        self, graph: Graph, around: Sequence[str] = (), fallback: Fallback | None = None,
+        kept: dict[int, Callable[..., Any]] | None = None,
+    ):  # fmt: skip
+        self.graph, self.fallback, self.kept = graph, fallback, kept or {}
         nodes = sorted_nodes(graph, around)
         self.feeds = [value.name for value in graph.inputs] + list(around)
         self.place: dict[str, int] = {}
-        for name in (*self.feeds, *graph.constants, *(n for node in nodes for n in node.outputs if n)):
+        for name in (
+            *self.feeds,
+            *graph.constants,
+            *(n for node in nodes for n in node.outputs if n),
+        ):
             self.place.setdefault(name, len(self.place))
         self.start: list[Array | None] = [None] * len(self.place)
         for name, array in graph.constants.items():
@@ -80,7 +80,9 @@ class Program:
         self.results = [self.place[value.name] for value in graph.outputs]
         last = self.last_uses(nodes)
         self.steps = [self.step(node, i, last) for i, node in enumerate(nodes)]
-        self.let_reuse(nodes, last)
+        groups = self.groups(nodes)
+        self.let_reuse(nodes, last, groups)
+        self.lent = self.lent_outputs(nodes, groups)
 
     def last_uses(self, nodes: list[Node]) -> dict[str, int]:
         """The number of the last node that reads each name; outputs and constants are kept to the end."""
@@ -99,7 +101,7 @@ class Program:
         place = self.place
         names = [*node.inputs, *captured(node)]
         return Step(
-            run=self.built(node),
+            run=self.kept.get(id(node)) or self.built(node),
             inputs=[place[name] if name else -1 for name in names],
             outputs=[place[name] if last.get(name, -1) > i else -1 for name in node.outputs],
             free=[place[name] for name in {*names} if name and last[name] == i],
@@ -121,20 +123,47 @@ class Program:
         if self.fallback is not None:
             return self.fallback(node)
         domain = f" of {node.domain}" if node.domain else ""
-        raise NetworkError(f"{node.label}: the operator{domain} is not known, or not with these attributes")
+        raise NetworkError(
+            f"{node.label}: the operator{domain} is not known, or not with these attributes"
+        )
 
-    def let_reuse(self, nodes: list[Node], last: dict[str, int]) -> None:
-        """Marks inputs whose memory nobody needs after the step, nor the caller."""
+    def groups(self, nodes: list[Node]) -> Groups:
+        """Which values may share memory."""
         groups = Groups()
         for node in nodes:
             memory = memory_of(node)
-            shared = [] if memory in ("fresh", "inplace") else node.reads() if memory == "alias" else node.inputs[:1]
-            for name in filter(None, node.outputs):
-                for source in shared:
-                    if source:
-                        groups.join(name, source)
-            if memory == "inplace" and node.outputs:
+            if memory in ("fresh", "inplace"):
                 continue
+            shared = (
+                [*node.reads(), *filter(None, node.outputs)]
+                if memory == "alias"
+                else node.inputs[:1]
+            )
+            for name in filter(None, node.outputs):
+                for source in filter(None, shared):
+                    groups.join(name, source)
+        return groups
+
+    def lent_outputs(self, nodes: list[Node], groups: Groups) -> list[bool]:
+        """Whether an output may be memory that the caller must not write to: of an input, a constant, another output,
+        or a body, which may hand on constants of its own."""
+        taken = {groups.root(name) for name in (*self.feeds, *self.graph.constants)}
+        taken |= {
+            groups.root(n)
+            for node in nodes
+            if memory_of(node) == "alias"
+            for n in node.outputs
+            if n
+        }
+        result = []
+        for value in self.graph.outputs:
+            root = groups.root(value.name)
+            result.append(root in taken)
+            taken.add(root)
+        return result
+
+    def let_reuse(self, nodes: list[Node], last: dict[str, int], groups: Groups) -> None:
+        """Marks inputs whose memory nobody needs after the step, nor the caller."""
         ends: dict[str, int] = {}
         for name, i in last.items():
             root = groups.root(name)
@@ -144,10 +173,14 @@ class Program:
         for i, (node, step) in enumerate(zip(nodes, self.steps, strict=True)):
             if memory_of(node) == "inplace":
                 step.reuse = [
-                    k for k, name in enumerate(node.inputs) if name and ends.get(groups.root(name), -1) == i
+                    k
+                    for k, name in enumerate(node.inputs)
+                    if name and ends.get(groups.root(name), -1) == i
                 ]
 
-    def run(self, feeds: Sequence[Any], watch: Callable[[Step, Any], None] | None = None) -> list[Array]:
+    def run(
+        self, feeds: Sequence[Any], watch: Callable[[Step, Any], None] | None = None
+    ) -> list[Array]:
         """The outputs, in order. `watch` sees every step's result."""
         values: list[Any] = self.start.copy()
         values[: len(feeds)] = feeds
@@ -162,12 +195,19 @@ class Program:
             raise NetworkError(f"{label}: {error}") from error
         return [values[i] for i in self.results]
 
-    def advance(self, step: Step, values: list[Any], watch: Callable[[Step, Any], None] | None) -> None:
+    def advance(
+        self, step: Step, values: list[Any], watch: Callable[[Step, Any], None] | None
+    ) -> None:
         arrays = [values[i] if i >= 0 else None for i in step.inputs]
-        into = None
+        into: Any = None
         for k in step.reuse:
-            x = arrays[k]
-            if x.flags.writeable and x.flags.c_contiguous and fits(x, arrays) and same_dtype(x, arrays):
+            x: Any = arrays[k]
+            if (
+                x.flags.writeable
+                and x.flags.c_contiguous
+                and fits(x, arrays)
+                and same_dtype(x, arrays)
+            ):
                 into = x
                 break
         result = step.run(*arrays) if into is None else step.run(*arrays, out=into)
@@ -194,6 +234,8 @@ def evaluated(node: Node, constants: dict[str, Array], fallback: Fallback | None
     names = [name for name in node.reads()]
     from .graph import Value
 
-    graph = Graph([], [Value(name) for name in node.outputs if name], [node], {n: constants[n] for n in names})
+    graph = Graph(
+        [], [Value(name) for name in node.outputs if name], [node], {n: constants[n] for n in names}
+    )
     with np.errstate(all="ignore"):
         return Program(graph, (), fallback).run([])

@@ -9,9 +9,26 @@ import numpy as np
 from .graph import Array, Graph, NetworkError, Node
 from .program import Fallback, evaluated
 
-RANDOM = {"RandomNormal", "RandomUniform", "RandomNormalLike", "RandomUniformLike", "Bernoulli", "Multinomial"}
+RANDOM = {
+    "RandomNormal",
+    "RandomUniform",
+    "RandomNormalLike",
+    "RandomUniformLike",
+    "Bernoulli",
+    "Multinomial",
+}
 LARGE = 2**20  # bytes of a folded result that its inputs do not account for
-GROWING = {"ConstantOfShape", "Expand", "Tile", "Range", "OneHot", "Pad", "Resize", "Upsample", "EyeLike"}
+GROWING = {
+    "ConstantOfShape",
+    "Expand",
+    "Tile",
+    "Range",
+    "OneHot",
+    "Pad",
+    "Resize",
+    "Upsample",
+    "EyeLike",
+}
 
 
 def simplified(graph: Graph, fallback: Fallback | None = None) -> Graph:
@@ -50,7 +67,12 @@ def folded(graph: Graph, fallback: Fallback | None) -> Graph:
                 constants.update(taken.constants)
                 continue
         known = all(name in constants for name in node.reads())
-        if not known or node.op in RANDOM or grows(node, constants) or any(True for _ in node.graphs()):
+        if (
+            not known
+            or node.op in RANDOM
+            or grows(node, constants)
+            or any(True for _ in node.graphs())
+        ):
             nodes.append(node)
             continue
         try:
@@ -60,7 +82,11 @@ def folded(graph: Graph, fallback: Fallback | None) -> Graph:
             continue
         constants.update(zip(filter(None, node.outputs), results, strict=True))
     used = {name for node in nodes for name in node.reads()} | outputs
-    kept = {name: np.ascontiguousarray(a).reshape(a.shape) for name, a in constants.items() if name in used}
+    kept = {
+        name: np.ascontiguousarray(a).reshape(a.shape)
+        for name, a in constants.items()
+        if name in used
+    }
     return Graph(graph.inputs, graph.outputs, nodes, kept, graph.name)
 
 
@@ -91,7 +117,10 @@ def taken_branch(node: Node, constants: dict[str, Array]) -> Graph | None:
     # names of a body are its own; another node's of the same name would be meant then
     prefix = f"{node.outputs[0]}/"
     own = made | set(branch.constants)
-    return renamed(Graph([], branch.outputs, [*branch.nodes, *extra], branch.constants), {n: prefix + n for n in own if n})
+    return renamed(
+        Graph([], branch.outputs, [*branch.nodes, *extra], branch.constants),
+        {n: prefix + n for n in own if n},
+    )
 
 
 def renamed(graph: Graph, names: dict[str, str]) -> Graph:
@@ -101,7 +130,9 @@ def renamed(graph: Graph, names: dict[str, str]) -> Graph:
     nodes = []
     for node in graph.nodes:
         attributes = {
-            k: renamed(v, {n: m for n, m in names.items() if n in v.free()}) if isinstance(v, Graph) else v
+            k: renamed(v, {n: m for n, m in names.items() if n in v.free()})
+            if isinstance(v, Graph)
+            else v
             for k, v in node.attributes.items()
         }
         nodes.append(
@@ -111,7 +142,9 @@ def renamed(graph: Graph, names: dict[str, str]) -> Graph:
             )
         )  # fmt: skip
     outputs = [type(v)(new(v.name), v.dtype, v.shape) for v in graph.outputs]
-    return Graph(graph.inputs, outputs, nodes, {new(n): a for n, a in graph.constants.items()}, graph.name)
+    return Graph(
+        graph.inputs, outputs, nodes, {new(n): a for n, a in graph.constants.items()}, graph.name
+    )
 
 
 def without_identities(graph: Graph) -> Graph:
@@ -122,7 +155,9 @@ def without_identities(graph: Graph) -> Graph:
     nodes = []
     for node in graph.nodes:
         plain = node.op == "Identity" or (
-            node.op == "Dropout" and not any(uses.get(name) for name in node.outputs[1:]) and len(node.inputs) < 3
+            node.op == "Dropout"
+            and not any(uses.get(name) for name in node.outputs[1:])
+            and len(node.inputs) < 3
         )
         if plain and not node.domain and node.outputs[0] not in outputs:
             same[node.outputs[0]] = same.get(node.inputs[0], node.inputs[0])
@@ -132,7 +167,9 @@ def without_identities(graph: Graph) -> Graph:
         nodes.append(node)
     if not same:
         return graph
-    return renamed_reads(Graph(graph.inputs, graph.outputs, nodes, graph.constants, graph.name), same)
+    return renamed_reads(
+        Graph(graph.inputs, graph.outputs, nodes, graph.constants, graph.name), same
+    )
 
 
 def renamed_reads(graph: Graph, same: dict[str, str]) -> Graph:

@@ -20,7 +20,7 @@ def body(node: Node, setting: Setting, name: str) -> tuple[Any, list[int]]:
     return setting.program(graph), [everything.index(n) for n in graph.free()]
 
 
-def several(results: list[Array]) -> Any:
+def several(results: list[Any]) -> Any:
     return results[0] if len(results) == 1 else tuple(results)
 
 
@@ -57,7 +57,9 @@ def loop(node: Node, setting: Setting) -> Run:
             for found, value in zip(collected, results[1 + states :], strict=True):
                 found.append(value.copy())
             count += 1
-        return several([*current, *(np.stack(c) if c else np.empty(0, np.float32) for c in collected)])
+        return several(
+            [*current, *(np.stack(c) if c else np.empty(0, np.float32) for c in collected)]
+        )
 
     return run
 
@@ -75,14 +77,18 @@ def scan(node: Node, setting: Setting) -> Run:
 
     def run(*values: Array) -> Any:
         current, around = list(values[:states]), [values[i] for i in places]
-        sequences = [a[::-1] if d else a for a, d in zip(values[states : states + count], turns, strict=True)]
+        sequences = [
+            a[::-1] if d else a for a, d in zip(values[states : states + count], turns, strict=True)
+        ]
         collected: list[list[Any]] = [[] for _ in outward]
         for step in zip(*sequences, strict=True):
             results = program([*current, *step, *around])
             current = results[:states]
             for found, value in zip(collected, results[states:], strict=True):
                 found.append(value.copy())
-        stacks = [np.stack(c)[::-1] if d else np.stack(c) for c, d in zip(collected, outward, strict=True)]
+        stacks = [
+            np.stack(c)[::-1] if d else np.stack(c) for c, d in zip(collected, outward, strict=True)
+        ]
         return several([*current, *stacks])
 
     return run

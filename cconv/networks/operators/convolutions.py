@@ -20,10 +20,20 @@ def attributes_of(node: Node) -> Attributes:
     return Attributes(**{k: v for k, v in node.attributes.items() if k in KNOWN})
 
 
+def broadcasts_to(a: tuple[int, ...], b: tuple[int, ...]) -> bool:
+    """Whether an array of shape a, broadcast with one of shape b, has shape b."""
+    if a == b:
+        return True
+    return len(a) <= len(b) and all(
+        n in (1, m) for n, m in zip(reversed(a), reversed(b), strict=False)
+    )
+
+
 def finished(y: Array, others: tuple[Any, ...], node: Node) -> Array:
     """What was fused behind a convolution: an addition, then an activation."""
     if node.get("adds"):
-        y += others[0]
+        other = others[0]
+        y = np.add(y, other, out=y if broadcasts_to(other.shape, y.shape) else None)
     given = node.get("activation")
     return y if given is None else activate(y, tuple(given), y)
 
@@ -87,8 +97,12 @@ class Packed:
         key = padding, tuple(extra)
         found = self.made.get(key)
         if found is None:
-            options: dict[str, Any] = {"transposed": True, "output_padding": tuple(extra)} if self.transpose else {}
-            found = functional.prepack(w, self.b, stride, padding, dilation, a.group or 1, **options)
+            options: dict[str, Any] = (
+                {"transposed": True, "output_padding": tuple(extra)} if self.transpose else {}
+            )
+            found = functional.prepack(
+                w, self.b, stride, padding, dilation, a.group or 1, **options
+            )
             self.made[key] = found
             if self.fixed:
                 self.only = found

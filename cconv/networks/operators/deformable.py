@@ -23,7 +23,9 @@ def deformable_convolution(node: Node, _setting: Setting) -> Run:
     """
     a = attributes_of(node)
 
-    def run(x: Array, w: Array, offset: Array, b: Array | None = None, mask: Array | None = None) -> Array:
+    def run(
+        x: Array, w: Array, offset: Array, b: Array | None = None, mask: Array | None = None
+    ) -> Array:
         rank = spatial("DeformConv", x)
         kernel = w.shape[2:]
         out, taps = offset.shape[2:], prod(kernel)

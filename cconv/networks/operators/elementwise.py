@@ -57,7 +57,12 @@ def binary(name: str, function: Any) -> None:
     simple(name, run, "inplace")
 
 
-for _name, _function in {"Add": np.add, "Sub": np.subtract, "Mul": np.multiply, "PRelu": special.prelu}.items():
+for _name, _function in {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "PRelu": special.prelu,
+}.items():
     binary(_name, _function)
 for _name, _function in {
     "And": np.logical_and, "Or": np.logical_or, "Xor": np.logical_xor, "Equal": np.equal, "Less": np.less,
@@ -141,7 +146,11 @@ def activation_of(node: Node) -> tuple[Any, ...]:
     if op == "Celu":
         return ("celu", float(get("alpha", 1.0)))
     if op == "Selu":
-        return ("selu", float(get("alpha", 1.67326319217681884765625)), float(get("gamma", 1.05070102214813232421875)))
+        return (
+            "selu",
+            float(get("alpha", 1.67326319217681884765625)),
+            float(get("gamma", 1.05070102214813232421875)),
+        )
     if op == "HardSigmoid":
         return ("hard_sigmoid", float(get("alpha", 0.2)), float(get("beta", 0.5)))
     if op == "ThresholdedRelu":
@@ -206,7 +215,9 @@ def shrink(node: Node, _setting: Setting) -> Run:
     bias, limit = node.get("bias", 0.0), node.get("lambd", 0.5)
 
     def run(x: Array) -> Array:
-        result: Array = np.where(x < -limit, x + bias, np.where(x > limit, x - bias, 0)).astype(x.dtype)
+        result: Array = np.where(x < -limit, x + bias, np.where(x > limit, x - bias, 0)).astype(
+            x.dtype
+        )
         return result
 
     return run

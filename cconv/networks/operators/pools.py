@@ -42,7 +42,14 @@ def average_pool(node: Node, _setting: Setting) -> Run:
 
     def run(x: Array) -> Array:
         rank = spatial("AveragePool", x)
-        args = (x, kernel, a.stride(rank), a.padding(x.shape[2:], kernel), bool(a.ceil_mode), bool(a.count_include_pad))
+        args = (
+            x,
+            kernel,
+            a.stride(rank),
+            a.padding(x.shape[2:], kernel),
+            bool(a.ceil_mode),
+            bool(a.count_include_pad),
+        )
         result: Array = function_of("avg_pool", rank)(*args, dilation=a.dilation(rank))
         return result
 
@@ -57,7 +64,9 @@ def lp_pool(node: Node, _setting: Setting) -> Run:
         rank = spatial("LpPool", x)
         args = (x, 2 if a.p is None else a.p, kernel, a.stride(rank), bool(a.ceil_mode))
         padding = a.padding(x.shape[2:], kernel)
-        result: Array = function_of("lp_pool", rank)(*args, padding=padding, dilation=a.dilation(rank))
+        result: Array = function_of("lp_pool", rank)(
+            *args, padding=padding, dilation=a.dilation(rank)
+        )
         return result
 
     return run
@@ -115,6 +124,8 @@ def col2im(node: Node, _setting: Setting) -> Run:
     def run(x: Array, image_shape: Array, block_shape: Array) -> Array:
         size, block = (tuple(int(v) for v in shape) for shape in (image_shape, block_shape))
         rank = len(size)
-        return functional.fold(x, size, block, a.dilation(rank), paired(a.pads, rank), a.stride(rank))
+        return functional.fold(
+            x, size, block, a.dilation(rank), paired(a.pads, rank), a.stride(rank)
+        )
 
     return run

@@ -39,7 +39,9 @@ def less_zero(a: Array, zero: Array | None, rows: bool) -> Array:
     """float64, which holds every sum of products of bytes exactly; a zero point a row of A, a column of B."""
     wide = a.astype(np.float64)
     if zero is not None:
-        wide -= zero.astype(np.float64)[..., None] if rows and zero.ndim else zero.astype(np.float64)
+        wide -= (
+            zero.astype(np.float64)[..., None] if rows and zero.ndim else zero.astype(np.float64)
+        )
     return wide
 
 

@@ -61,7 +61,7 @@ def dequantize_linear(node: Node, _setting: Setting) -> Run:
     def run(x: Array, scale: Array, zero: Array | None = None) -> Array:
         wide = x.astype(np.float32 if x.dtype.itemsize < 4 else np.float64)
         if zero is not None:
-            wide -= on_axis(zero, x.ndim, axis).astype(wide.dtype)
+            wide = np.subtract(wide, on_axis(zero, x.ndim, axis), dtype=wide.dtype)
         return np.asarray(wide * on_axis(scale, x.ndim, axis)).astype(scale.dtype, copy=False)
 
     return run
@@ -93,7 +93,9 @@ def conv_integer(node: Node, _setting: Setting) -> Run:
     a = attributes_of(node)
 
     def run(x: Array, w: Array, x_zero: Array | None = None, w_zero: Array | None = None) -> Array:
-        return convolve(less_point(x, x_zero, ()), less_point(w, w_zero, (-1, *(1,) * (w.ndim - 1))), None, a)
+        return convolve(
+            less_point(x, x_zero, ()), less_point(w, w_zero, (-1, *(1,) * (w.ndim - 1))), None, a
+        )
 
     return run
 
@@ -103,13 +105,23 @@ def qlinear_conv(node: Node, _setting: Setting) -> Run:
     """As ConvInteger, with an int32 bias, then scaled, rounded to even and saturated."""
     a = attributes_of(node)
 
-    def run(x: Array, x_scale: Array, x_zero: Array, w: Array, w_scale: Array, w_zero: Array, *others: Any) -> Array:
+    def run(
+        x: Array,
+        x_scale: Array,
+        x_zero: Array,
+        w: Array,
+        w_scale: Array,
+        w_zero: Array,
+        *others: Any,
+    ) -> Array:
         y_scale, y_zero, b = (*others, None)[:3]
         column = (-1, *(1,) * (w.ndim - 1))
         sums = convolve(less_point(x, x_zero, ()), less_point(w, w_zero, column), None, a)
         if b is not None:
             sums += b.reshape(column[:-1])
-        scale = (x_scale.astype(np.float32) * w_scale.astype(np.float32)).reshape(-1) / y_scale.astype(np.float32)
+        scale = (x_scale.astype(np.float32) * w_scale.astype(np.float32)).reshape(
+            -1
+        ) / y_scale.astype(np.float32)
         scaled = sums * scale.reshape(column[:-1] if scale.size > 1 else ())
         return saturated(scaled.astype(np.float32, copy=False), y_zero, y_zero.dtype)
 
@@ -118,7 +130,9 @@ def qlinear_conv(node: Node, _setting: Setting) -> Run:
 
 @operator("QLinearMatMul")
 def qlinear_matmul(_node: Node, _setting: Setting) -> Run:
-    def run(a: Array, a_scale: Array, a_zero: Array, b: Array, b_scale: Array, b_zero: Array, *y: Array) -> Array:
+    def run(
+        a: Array, a_scale: Array, a_zero: Array, b: Array, b_scale: Array, b_zero: Array, *y: Array
+    ) -> Array:
         scale, zero = y
         sums = np.matmul(less_zero(a, a_zero, True), less_zero(b, b_zero, False))
         factor = a_scale.astype(np.float32) * b_scale.astype(np.float32) / scale.astype(np.float32)
@@ -139,7 +153,9 @@ def dequantized(x: Array, scale: Array, zero: Array | None) -> Array:
 def qlinear_binary(node: Node, _setting: Setting) -> Run:
     function = np.add if node.op == "QLinearAdd" else np.multiply
 
-    def run(a: Array, a_scale: Array, a_zero: Any, b: Array, b_scale: Array, b_zero: Any, *y: Any) -> Array:
+    def run(
+        a: Array, a_scale: Array, a_zero: Any, b: Array, b_scale: Array, b_zero: Any, *y: Any
+    ) -> Array:
         scale, zero = (*y, None)[:2]
         result = function(dequantized(a, a_scale, a_zero), dequantized(b, b_scale, b_zero))
         result /= np.float32(scale.reshape(-1)[0])

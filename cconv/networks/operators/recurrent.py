@@ -24,7 +24,12 @@ def gates(node: Node, names: list[str]) -> list[Gate]:
         "softplus": lambda x: activate(x, ("softplus",)),
     }
     found = [table.get(name.lower()) for name in names]
-    if None in found or node.get("activation_alpha") or node.get("activation_beta") or node.get("clip"):
+    if (
+        None in found
+        or node.get("activation_alpha")
+        or node.get("activation_beta")
+        or node.get("clip")
+    ):
         raise Unsupported
     return [gate for gate in found if gate]
 
@@ -53,7 +58,9 @@ def recurrent(
     """The frame of all three: directions, sequence lengths, layouts. `cell` runs one direction's steps."""
     direction, layout = node.get("direction", "forward"), node.get("layout", 0)
     count = 2 if direction == "bidirectional" else 1
-    given = [a if isinstance(a, str) else a.decode() for a in node.get("activations") or default * count]
+    given = [
+        a if isinstance(a, str) else a.decode() for a in node.get("activations") or default * count
+    ]
     every = [gates(node, given[i * len(default) : (i + 1) * len(default)]) for i in range(count)]
     hidden = node.get("hidden_size")
 
@@ -68,12 +75,18 @@ def recurrent(
             backwards = direction == "reverse" or i == 1
             steps, beyond = by_steps(x, lengths, backwards)
             bias = np.zeros(2 * size * n, x.dtype) if b is None else b[i]
-            inputs = np.matmul(steps.reshape(-1, steps.shape[2]), w[i].T).reshape(*steps.shape[:2], -1)
+            inputs = np.matmul(steps.reshape(-1, steps.shape[2]), w[i].T).reshape(
+                *steps.shape[:2], -1
+            )
             start = [
-                np.zeros((x.shape[1], n), x.dtype) if k >= len(first) or first[k] is None else first[k][i]
+                np.zeros((x.shape[1], n), x.dtype)
+                if k >= len(first) or first[k] is None
+                else first[k][i]
                 for k in range(states)
             ]
-            y, last = cell(inputs, r[i], bias, start, every[i], None if extra is None else extra[i], beyond)
+            y, last = cell(
+                inputs, r[i], bias, start, every[i], None if extra is None else extra[i], beyond
+            )
             if beyond is not None and backwards:
                 y = turned(y, lengths)
             ys.append(y[::-1] if backwards and beyond is None else y)
@@ -87,7 +100,26 @@ def recurrent(
     return run
 
 
-def frozen(new: list[Array], old: list[Array], y: Array, beyond: Array | None, t: int) -> list[Array]:
+def times(h: Array, r: Array) -> Array:
+    """h times r transposed; one row is a product of a matrix and a vector, which reads r as it lies"""
+    if h.shape[0] == 1:
+        result: Array = np.dot(r, h[0])[None]
+    else:
+        result = np.dot(h, r.T)
+    return result
+
+
+def gated(z: Array) -> None:
+    """sigmoid in place, of few elements"""
+    np.negative(z, out=z)
+    np.exp(z, out=z)
+    z += z.dtype.type(1)
+    np.reciprocal(z, out=z)
+
+
+def frozen(
+    new: list[Array], old: list[Array], y: Array, beyond: Array | None, t: int
+) -> list[Array]:
     """Beyond a sequence's end states stay, and outputs are 0."""
     if beyond is None:
         return new
@@ -102,26 +134,35 @@ def lstm(node: Node, _setting: Setting) -> Run:
     forget = bool(node.get("input_forget", 0))
 
     def cell(
-        inputs: Array, r: Array, bias: Array, start: list[Array], f: list[Gate], peep: Any, beyond: Any
+        inputs: Array,
+        r: Array,
+        bias: Array,
+        start: list[Array],
+        f: list[Gate],
+        peep: Any,
+        beyond: Any,
     ) -> tuple[Array, list[Array]]:
         steps, batch, four = inputs.shape
         n = four // 4
         inputs += bias[:four] + bias[four:]
-        turn = np.ascontiguousarray(r.T)
         y = np.empty((steps, batch, n), inputs.dtype)
         h, c = start
         plain = peep is None and f[0] is sigmoid and not forget
         for t in range(steps):
             z = inputs[t]
-            z += h @ turn
+            z += times(h, r)
             if plain:
-                all3 = sigmoid(z[:, : 3 * n])
-                i, o, g = all3[:, :n], all3[:, n : 2 * n], all3[:, 2 * n :]
+                gated(z[:, : 3 * n])
+                i, o, g = z[:, :n], z[:, n : 2 * n], z[:, 2 * n : 3 * n]
                 new_c = g * c
                 new_c += i * f[1](z[:, 3 * n :])
             else:
                 i = f[0](z[:, :n] + (0 if peep is None else peep[:n] * c))
-                g = 1 - i if forget else f[0](z[:, 2 * n : 3 * n] + (0 if peep is None else peep[2 * n :] * c))
+                g = (
+                    1 - i
+                    if forget
+                    else f[0](z[:, 2 * n : 3 * n] + (0 if peep is None else peep[2 * n :] * c))
+                )
                 new_c = g * c + i * f[1](z[:, 3 * n :])
                 o = f[0](z[:, n : 2 * n] + (0 if peep is None else peep[n : 2 * n] * new_c))
             np.multiply(o, f[2](new_c), out=y[t])
@@ -137,24 +178,30 @@ def gru(node: Node, _setting: Setting) -> Run:
     before = bool(node.get("linear_before_reset", 0))
 
     def cell(
-        inputs: Array, r: Array, bias: Array, start: list[Array], f: list[Gate], _peep: Any, beyond: Any
+        inputs: Array,
+        r: Array,
+        bias: Array,
+        start: list[Array],
+        f: list[Gate],
+        _peep: Any,
+        beyond: Any,
     ) -> tuple[Array, list[Array]]:
         steps, batch, three = inputs.shape
         n = three // 3
         inputs += bias[:three]
         inputs[:, :, : 2 * n] += bias[three : three + 2 * n]
-        turn, last = np.ascontiguousarray(r.T), bias[three + 2 * n :]
+        last = bias[three + 2 * n :]
         y = np.empty((steps, batch, n), inputs.dtype)
         h = start[0]
         for t in range(steps):
             z = inputs[t]
             if before:
-                products = h @ turn
+                products = times(h, r)
                 both = f[0](z[:, : 2 * n] + products[:, : 2 * n])
                 new = f[1](z[:, 2 * n :] + both[:, n:] * (products[:, 2 * n :] + last))
             else:
-                both = f[0](z[:, : 2 * n] + h @ turn[:, : 2 * n])
-                new = f[1](z[:, 2 * n :] + (both[:, n:] * h) @ turn[:, 2 * n :] + last)
+                both = f[0](z[:, : 2 * n] + times(h, r[: 2 * n]))
+                new = f[1](z[:, 2 * n :] + times(both[:, n:] * h, r[2 * n :]) + last)
             update = both[:, :n]
             np.add(new, update * (h - new), out=y[t])
             (h,) = frozen([y[t]], [h], y, beyond, t)
@@ -168,15 +215,20 @@ def rnn(node: Node, _setting: Setting) -> Run:
     """Elman, 1990."""
 
     def cell(
-        inputs: Array, r: Array, bias: Array, start: list[Array], f: list[Gate], _peep: Any, beyond: Any
+        inputs: Array,
+        r: Array,
+        bias: Array,
+        start: list[Array],
+        f: list[Gate],
+        _peep: Any,
+        beyond: Any,
     ) -> tuple[Array, list[Array]]:
         steps, batch, n = inputs.shape
         inputs += bias[:n] + bias[n:]
-        turn = np.ascontiguousarray(r.T)
         y = np.empty((steps, batch, n), inputs.dtype)
         h = start[0]
         for t in range(steps):
-            y[t] = f[0](inputs[t] + h @ turn)
+            y[t] = f[0](inputs[t] + times(h, r))
             (h,) = frozen([y[t]], [h], y, beyond, t)
         return y, [np.array(h)]
 

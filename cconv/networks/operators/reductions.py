@@ -23,8 +23,8 @@ def mean(x: Array, axes: Any, keep: bool) -> Array:
     if x.dtype.kind in "iu":
         total = np.sum(x, axes, keepdims=keep)
         return np.asarray(total // max(1, x.size // max(1, np.size(total)))).astype(x.dtype)
-    result: Array = np.mean(x, axes, keepdims=keep, dtype=x.dtype)
-    return result
+    result: Any = np.sum(x, axes, keepdims=keep)
+    return np.asarray(result / x.dtype.type(x.size // max(1, np.size(result))))
 
 
 def extreme(function: Any, least: bool) -> Callable[[Array, Any, bool], Any]:
@@ -35,7 +35,11 @@ def extreme(function: Any, least: bool) -> Callable[[Array, Any, bool], Any]:
             return function(x, axes, keepdims=keep)
         if x.dtype.kind == "b":
             return function(x, axes, keepdims=keep, initial=not least)
-        limits = (-np.inf, np.inf) if x.dtype.kind == "f" else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+        limits = (
+            (-np.inf, np.inf)
+            if x.dtype.kind == "f"
+            else (np.iinfo(x.dtype).min, np.iinfo(x.dtype).max)
+        )
         return function(x, axes, keepdims=keep, initial=x.dtype.type(limits[not least]))
 
     return run
@@ -73,7 +77,11 @@ def reduce(node: Node, _setting: Setting) -> Run:
 
 @operator("ArgMax", "ArgMin")
 def arg_extreme(node: Node, _setting: Setting) -> Run:
-    axis, keep, last = node.get("axis", 0), bool(node.get("keepdims", 1)), bool(node.get("select_last_index", 0))
+    axis, keep, last = (
+        node.get("axis", 0),
+        bool(node.get("keepdims", 1)),
+        bool(node.get("select_last_index", 0)),
+    )
     function = np.argmax if node.op == "ArgMax" else np.argmin
 
     def run(x: Array) -> Array:
@@ -125,7 +133,11 @@ def channels(a: Array, rank: int) -> Array:
 @operator("BatchNormalization")
 def batch_normalization(node: Node, _setting: Setting) -> Run:
     """As in inference; training_mode (opset 14) also gives the running mean and variance."""
-    epsilon, momentum, training = node.get("epsilon", 1e-5), node.get("momentum", 0.9), node.get("training_mode", 0)
+    epsilon, momentum, training = (
+        node.get("epsilon", 1e-5),
+        node.get("momentum", 0.9),
+        node.get("training_mode", 0),
+    )
     if node.get("spatial", 1) == 0 or (node.opset < 14 and any(node.outputs[1:])):
         raise Unsupported
 
@@ -133,7 +145,10 @@ def batch_normalization(node: Node, _setting: Setting) -> Run:
         if training:
             axes = (0, *range(2, x.ndim))
             now, spread = x.mean(axes), x.var(axes)
-            kept = [(m * momentum + n * (1 - momentum)).astype(m.dtype) for m, n in ((mean, now), (var, spread))]
+            kept = [
+                (m * momentum + n * (1 - momentum)).astype(m.dtype)
+                for m, n in ((mean, now), (var, spread))
+            ]
             mean, var = now, spread
         factor = scale / np.sqrt(var + var.dtype.type(epsilon))
         y = x * channels(factor, x.ndim).astype(x.dtype)
@@ -172,7 +187,9 @@ def layer_normalization(node: Node, _setting: Setting) -> Run:
         wide = x.astype(np.float32) if x.dtype == np.float16 else x
         centre = wide.mean(axes, keepdims=True)
         moved = wide - centre
-        inverse = 1 / np.sqrt(np.mean(moved * moved, axes, keepdims=True) + wide.dtype.type(epsilon))
+        inverse = 1 / np.sqrt(
+            np.mean(moved * moved, axes, keepdims=True) + wide.dtype.type(epsilon)
+        )
         moved *= inverse
         y = moved.astype(x.dtype, copy=False) * scale
         if bias is not None:
@@ -206,7 +223,9 @@ def mean_variance_normalization(node: Node, _setting: Setting) -> Run:
 
     def run(x: Array) -> Array:
         moved = x - x.mean(axes, keepdims=True)
-        result: Array = moved / (np.sqrt(np.mean(moved * moved, axes, keepdims=True)) + x.dtype.type(1e-9))
+        result: Array = moved / (
+            np.sqrt(np.mean(moved * moved, axes, keepdims=True)) + x.dtype.type(1e-9)
+        )
         return result
 
     return run
@@ -217,7 +236,11 @@ def lp_normalization(node: Node, _setting: Setting) -> Run:
     axis, p = node.get("axis", -1), node.get("p", 2)
 
     def run(x: Array) -> Array:
-        size = np.sum(np.abs(x), axis, keepdims=True) if p == 1 else np.sqrt(np.sum(x * x, axis, keepdims=True))
+        size = (
+            np.sum(np.abs(x), axis, keepdims=True)
+            if p == 1
+            else np.sqrt(np.sum(x * x, axis, keepdims=True))
+        )
         result: Array = np.divide(x, size, out=np.zeros_like(x), where=size != 0)
         return result
 

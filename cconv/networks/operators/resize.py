@@ -13,7 +13,9 @@ from .registry import Run, Setting, Unsupported, operator
 def source_positions(node: Node, scale: float, L: int, out: int, roi: tuple[float, float]) -> Array:
     """Where each output position lies in the input."""
     at = np.arange(out, dtype=np.float64)
-    mode = node.get("coordinate_transformation_mode", "asymmetric" if node.opset < 11 else "half_pixel")
+    mode = node.get(
+        "coordinate_transformation_mode", "asymmetric" if node.opset < 11 else "half_pixel"
+    )
     if mode == "asymmetric":
         return at / scale
     if mode == "align_corners":
@@ -49,7 +51,8 @@ def kernel_weights(node: Node, distance: Array, linear: bool) -> Array:
     """The interpolation kernel: triangle, or Keys' cubic, 1981."""
     d = np.abs(distance)
     if linear:
-        return np.maximum(0, 1 - d)
+        hat: Array = np.maximum(0, 1 - d)
+        return hat
     a = node.get("cubic_coeff_a", -0.75)
     near = ((a + 2) * d - (a + 3)) * d * d + 1
     far = ((a * d - 5 * a) * d + 8 * a) * d - 4 * a
@@ -87,7 +90,9 @@ def along(x: Array, axis: int, places: Array, weights: Array) -> Array:
     return np.asarray(result)
 
 
-def sizes_and_scales(node: Node, x: Array, scales: Any, sizes: Any, axes: list[int]) -> tuple[list[int], list[float]]:
+def sizes_and_scales(
+    node: Node, x: Array, scales: Any, sizes: Any, axes: list[int]
+) -> tuple[list[int], list[float]]:
     lengths = [x.shape[a] for a in axes]
     if sizes is None:
         return [int(np.floor(L * s)) for L, s in zip(lengths, scales, strict=True)], list(scales)

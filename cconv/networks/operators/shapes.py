@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import functools
+from collections.abc import Callable
 from itertools import pairwise
 from math import prod
 from typing import Any
@@ -66,22 +68,49 @@ def flatten(node: Node, _setting: Setting) -> Run:
     return run
 
 
+def by_rank(make: Callable[[int], Any]) -> Run:
+    """x[index], the index made once for each rank."""
+    made: dict[int, Any] = {}
+
+    def run(x: Array, *_: Any) -> Array:
+        index = made.get(x.ndim)
+        if index is None:
+            index = made[x.ndim] = make(x.ndim)
+        return np.asarray(x[index])
+
+    return run
+
+
 @operator("Squeeze", memory="view")
-def squeeze(node: Node, _setting: Setting) -> Run:
+def squeeze(node: Node, setting: Setting) -> Run:
+    fixed = given_axes(node, setting.constant(node, 1))
+
     def run(x: Array, axes: Array | None = None) -> Array:
         result: Array = np.squeeze(x, given_axes(node, axes))
         return result
 
-    return run
+    return run if fixed is None else lambda x, *_: np.squeeze(x, fixed)
 
 
 @operator("Unsqueeze", memory="view")
-def unsqueeze(node: Node, _setting: Setting) -> Run:
+def unsqueeze(node: Node, setting: Setting) -> Run:
+    fixed = given_axes(node, setting.constant(node, 1))
+
     def run(x: Array, axes: Array | None = None) -> Array:
         result: Array = np.expand_dims(x, given_axes(node, axes) or ())
         return result
 
-    return run
+    if fixed is None:
+        return run
+
+    def index(rank: int) -> Any:
+        total = rank + len(fixed)
+        new = {a % total for a in fixed}
+        if len(new) != len(fixed) or not all(-total <= a < total for a in fixed):
+            raise ValueError(f"axes {fixed} do not fit an input of {rank} axes")
+        return tuple(None if i in new else slice(None) for i in range(total))
+
+    return by_rank(index)
 
 
 @operator("Transpose", memory="view")
@@ -98,7 +127,11 @@ def concat(node: Node, _setting: Setting) -> Run:
 
 @operator("Split", memory="view")
 def split(node: Node, _setting: Setting) -> Run:
-    axis, fixed, count = node.get("axis", 0), node.get("split"), node.get("num_outputs") or len(node.outputs)
+    axis, fixed, count = (
+        node.get("axis", 0),
+        node.get("split"),
+        node.get("num_outputs") or len(node.outputs),
+    )
 
     def run(x: Array, sizes: Array | None = None) -> Any:
         parts = list(fixed) if fixed is not None else None if sizes is None else sizes.tolist()
@@ -126,13 +159,39 @@ def slices(x: Array, starts: Any, ends: Any, axes: Any, steps: Any) -> tuple[sli
     return tuple(index)
 
 
-@operator("Slice", memory="view")
-def slice_(node: Node, _setting: Setting) -> Run:
-    if "starts" in node.attributes:  # before opset 10
-        fixed = node.get("starts"), node.get("ends"), node.get("axes"), None
-        return lambda x: x[slices(x, *fixed)]
+def known_slices(node: Node, setting: Setting) -> Callable[[int], Any] | None:
+    """The index for each rank, where all is constant and steps go up; else None."""
+    arrays = [setting.constant(node, i) for i in range(1, 5)]
+    if any(a is None and has(node, i + 1) for i, a in enumerate(arrays)):
+        return None
+    starts, ends, axes, steps = (None if a is None else a.reshape(-1).tolist() for a in arrays)
+    if starts is None or ends is None or (steps is not None and min(steps, default=1) < 1):
+        return None
 
-    def run(x: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None) -> Array:
+    def index(rank: int) -> Any:
+        found = [slice(None)] * rank
+        for i, (start, end) in enumerate(zip(starts, ends, strict=True)):
+            found[i if axes is None else axes[i]] = slice(
+                start, end, 1 if steps is None else steps[i]
+            )
+        return tuple(found)
+
+    return index
+
+
+@operator("Slice", memory="view")
+def slice_(node: Node, setting: Setting) -> Run:
+    if "starts" in node.attributes:  # before opset 10
+        old = node.get("starts"), node.get("ends"), node.get("axes"), None
+        return lambda x: x[slices(x, *old)]
+
+    fixed = known_slices(node, setting)
+    if fixed is not None:
+        return by_rank(fixed)
+
+    def run(
+        x: Array, starts: Array, ends: Array, axes: Array | None = None, steps: Array | None = None
+    ) -> Array:
         lists = (None if a is None else a.reshape(-1).tolist() for a in (starts, ends, axes, steps))
         return x[slices(x, *lists)]
 
@@ -153,7 +212,7 @@ def gather_elements(node: Node, _setting: Setting) -> Run:
         # the other axes may be shorter than those of x
         index: list[Any] = list(np.ogrid[tuple(slice(n) for n in indices.shape)])
         index[axis] = indices
-        return x[tuple(index)]
+        return np.asarray(x[tuple(index)])
 
     return run
 
@@ -165,7 +224,9 @@ def gather_nd(node: Node, _setting: Setting) -> Run:
     def run(x: Array, indices: Array) -> Array:
         lead = x.shape[:batch]
         flat, where = x.reshape(-1, *x.shape[batch:]), indices.reshape(-1, *indices.shape[batch:])
-        found = np.stack([a[tuple(np.moveaxis(i, -1, 0))] for a, i in zip(flat, where, strict=True)])
+        found = np.stack(
+            [a[tuple(np.moveaxis(i, -1, 0))] for a, i in zip(flat, where, strict=True)]
+        )
         return found.reshape(*lead, *found.shape[1:])
 
     return run
@@ -213,23 +274,56 @@ def expand(_node: Node, _setting: Setting) -> Run:
 simple("Tile", lambda x, repeats: np.tile(x, repeats.tolist()))
 
 
+def framed(x: Array, widths: list[tuple[int, int]], value: Any) -> Array:
+    """x within a constant border; much quicker than NumPy's pad for small arrays"""
+    shape = [a + n + b for (a, b), n in zip(widths, x.shape, strict=True)]
+    result = np.zeros(shape, x.dtype) if value == 0 else np.full(shape, value, x.dtype)
+    result[tuple(slice(a, a + n) for (a, _), n in zip(widths, x.shape, strict=True))] = x
+    return result
+
+
+@functools.lru_cache(256)
+def border(size: int, before: int, after: int, mode: str) -> Array:
+    """Where each position of a padded axis comes from."""
+    at = np.arange(-before, size + after)
+    if mode == "edge":
+        return np.clip(at, 0, size - 1)
+    if mode == "wrap":
+        return at % size
+    if size == 1:
+        return np.zeros_like(at)
+    at %= 2 * size - 2
+    return np.minimum(at, 2 * size - 2 - at)
+
+
 @operator("Pad")
 def pad(node: Node, _setting: Setting) -> Run:
-    mode = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}[node.get("mode", "constant")]
+    mode = {"constant": "constant", "reflect": "reflect", "edge": "edge", "wrap": "wrap"}[
+        node.get("mode", "constant")
+    ]
     fixed, fill = node.get("pads"), node.get("value", 0.0)  # before opset 11
 
-    def run(x: Array, pads: Array | None = None, value: Array | None = None, axes: Array | None = None) -> Array:
+    def run(
+        x: Array, pads: Array | None = None, value: Array | None = None, axes: Array | None = None
+    ) -> Array:
         amounts = list(fixed) if pads is None else pads.tolist()
         where = range(x.ndim) if axes is None else axes.tolist()
         around = [(0, 0)] * x.ndim
         for i, axis in enumerate(where):
             around[axis] = amounts[i], amounts[i + len(amounts) // 2]
         # negative amounts crop
-        x = x[tuple(slice(max(0, -a), n - max(0, -b)) for (a, b), n in zip(around, x.shape, strict=True))]
+        x = x[
+            tuple(
+                slice(max(0, -a), n - max(0, -b)) for (a, b), n in zip(around, x.shape, strict=True)
+            )
+        ]
         widths = [(max(0, a), max(0, b)) for a, b in around]
-        if mode != "constant":
-            return np.pad(x, widths, mode)  # type: ignore[call-overload, no-any-return]
-        return np.pad(x, widths, constant_values=fill if value is None else value.reshape(-1)[0])
+        if mode == "constant":
+            return framed(x, widths, fill if value is None else value.reshape(-1)[0])
+        for axis, (before, after) in enumerate(widths):
+            if before or after:
+                x = np.take(x, border(x.shape[axis], before, after, mode), axis)
+        return x
 
     return run
 
@@ -245,7 +339,7 @@ def range_(_node: Node, _setting: Setting) -> Run:
     def run(start: Array, limit: Array, delta: Array) -> Array:
         first, last, step = (a.reshape(())[()] for a in (start, limit, delta))
         count = max(0, int(np.ceil((last - first) / step)))
-        return (first + np.arange(count).astype(start.dtype) * step).astype(start.dtype)
+        return np.asarray(first + np.arange(count).astype(start.dtype) * step).astype(start.dtype)
 
     return run
 
@@ -335,7 +429,7 @@ def triangle(node: Node, _setting: Setting) -> Run:
 @operator("EyeLike")
 def eye_like(node: Node, _setting: Setting) -> Run:
     k, to = node.get("k", 0), DTYPES.get(node.get("dtype", 0))
-    return lambda x: np.eye(*x.shape, k=k, dtype=to or x.dtype)
+    return lambda x: np.eye(x.shape[0], x.shape[1], k, dtype=np.dtype(to or x.dtype))
 
 
 @operator("ReverseSequence")

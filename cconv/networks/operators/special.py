@@ -64,7 +64,9 @@ def leaky_relu(x: Array, y: Array, scratch: Array, slope: float) -> None:
     np.add(y, scratch, out=y)
 
 
-def elu(x: Array, y: Array, scratch: Array, alpha: float = 1.0, gamma: float = 1.0, inner: float = 1.0) -> None:
+def elu(
+    x: Array, y: Array, scratch: Array, alpha: float = 1.0, gamma: float = 1.0, inner: float = 1.0
+) -> None:
     """gamma * (max(x, 0) + alpha * (exp(min(x, 0) / inner) - 1))"""
     kind = x.dtype.type
     np.minimum(x, kind(0), out=scratch)
@@ -91,7 +93,9 @@ def silu(x: Array, y: Array, scratch: Array, beta: float = 1.0) -> None:
     np.divide(x, scratch, out=y)
 
 
-def hard_sigmoid(x: Array, y: Array, scratch: Array, alpha: float = 1 / 6, beta: float = 0.5) -> None:
+def hard_sigmoid(
+    x: Array, y: Array, scratch: Array, alpha: float = 1 / 6, beta: float = 0.5
+) -> None:
     kind = x.dtype.type
     np.multiply(x, kind(alpha), out=scratch)
     np.add(scratch, kind(beta), out=scratch)
@@ -195,7 +199,10 @@ def chebyshev(function: Callable[[float], float], degree: int) -> list[float]:
     n = degree + 1
     angles = [math.pi * (k + 0.5) / n for k in range(n)]
     values = [function(math.cos(a)) for a in angles]
-    result = [2 / n * sum(v * math.cos(j * a) for v, a in zip(values, angles, strict=True)) for j in range(n)]
+    result = [
+        2 / n * sum(v * math.cos(j * a) for v, a in zip(values, angles, strict=True))
+        for j in range(n)
+    ]
     result[0] /= 2
     return result
 
@@ -208,7 +215,14 @@ def erf32(x: Array, out: Array) -> None:
     """x * P(x * x), P by Chebyshev's series in x * x on [0, 16], which Clenshaw's recurrence sums."""
     if not _erf32:
         _erf32.extend(
-            chebyshev(lambda t: math.erf(r := math.sqrt(8 * (t + 1)) or 1e-9) / r if t > -1 else 1.1283791670955126, 24)
+            chebyshev(
+                lambda t: (
+                    math.erf(r := math.sqrt(8 * (t + 1)) or 1e-9) / r
+                    if t > -1
+                    else 1.1283791670955126
+                ),
+                24,
+            )
         )
     z = np.clip(x, -ERF_MOST, ERF_MOST).astype(np.float64)
     t = z * z * (2 / 16) - 1
@@ -232,5 +246,5 @@ def erf(x: Array, out: Array | None = None) -> Array:
             return result
         erf32(x, result)
         return result
-    result[...] = _erf_elements(x.astype(np.float64)).astype(x.dtype)
+    result[...] = np.asarray(_erf_elements(x.astype(np.float64))).astype(x.dtype)
     return result
