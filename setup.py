@@ -25,6 +25,7 @@ KERNELS = {
     "weight_grad": ("f32", "f64"),
     "pool_grad": ("f32", "f64"),
     "convert": ("f32",),
+    "activate": ("f32", "f64"),
 }
 RUN = (
     "threads",
@@ -45,7 +46,7 @@ VECTORS = (
     "_run.planes",
     "_run.sums",
 )  # of them the compiler makes vectors
-TOP = ("_cpu", "_convert", "kernels.job", *(f"_run.{name}" for name in RUN), "capi")
+TOP = ("_cpu", "_convert", "_activate", "kernels.job", *(f"_run.{name}" for name in RUN), "capi")
 VERSION = re.search(r'__version__ = "(.+)"', Path("cconv/_version.py").read_text())[1]
 # the version and a digest of the structs that modules hand to each other: a mixed installation is refused
 STAMP = f"{VERSION}_{zlib.crc32(Path('cconv/kernels/job.pxd').read_bytes()):08x}"

@@ -23,7 +23,7 @@ FLOORS = [
     {"_gradients"},
     {"_convolutions", "_pools", "_moves"},
     {"_strategies", "_pieces", "_fft"},
-    {"_convert"},
+    {"_convert", "_activate"},
     {"_run"},
     {"_isa", "_check"},
     {"_elements"},
@@ -178,7 +178,7 @@ def unnamed_kernels(files, table, kernels, built=None):
     texts = {source.path: source.text for source in files}
     text = ast.get_docstring(ast.parse(texts["kernels/__init__.py"])) or ""
     told = set(re.findall(r"^(\w+) .*\w\.(?:pyx|pxd|h)$", text, re.M))
-    for name in sorted({*table, *kernels, *told} - {"convert"}):
+    for name in sorted({*table, *kernels, *told} - {"convert", "activate"}):
         for where, names in (("MODULES", table), ("the enum Kernel", kernels), ("the text", told)):
             if name not in names:
                 yield f"kernel {name} is not in {where}"

@@ -12,6 +12,7 @@ weight_grad  gradients of convolutions by their weights                        w
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
 pool         maximum, sum and average; indices; adaptive windows               pool.pyx, across.pxd, tapped.pxd
 pool_grad    gradients of pools by their input                                 pool_grad.pyx, argmax.pxd
+activate     activations of rows                                               activate.pyx, activate.h
 convert      float16 and bfloat16 from and to float32                          convert.pyx, half.h
 
 Shared: job.pxd (what plans and the runner fill in), items.pxd (sizes in whole items), box.pxd, slab.pxd (the padded
@@ -64,4 +65,5 @@ MODULES = {
     Kernel.POOL: "pool",
     Kernel.POOL_GRAD: "pool_grad",
     "convert": "convert",
+    "activate": "activate",
 }

@@ -151,6 +151,22 @@ cdef struct PoolGradJob:
     Py_ssize_t *start[2]            # outputs whose windows hold an input row of D or H: list[start[i]:start[i + 1]]
     Py_ssize_t *list[2]
 
+# ---------------------------------------------------------------- activations
+
+cpdef enum Activation:              # the order is that of activate.h; their numbers are p and q
+    ACT_NONE
+    ACT_RELU
+    ACT_CLIP                        # from p to q
+    ACT_LEAKY_RELU                  # p: slope
+    ACT_ELU                         # p: alpha
+    ACT_SIGMOID
+    ACT_SILU                        # x * sigmoid(p * x)
+    ACT_HARD_SIGMOID                # p * x + q, from 0 to 1
+    ACT_HARD_SWISH
+    ACT_TANH
+    ACT_GELU
+    ACT_GELU_TANH
+
 # ---------------------------------------------------------------- tables
 
 # One item of a job, which depends on nothing but the job: any thread may take it. The workspace is the thread's own,
@@ -176,6 +192,13 @@ cdef struct KernelTable:
     double refill                   # output channels may be split to share items out evenly: filling panels again takes
     #                                 the time of so many of them; 0: they may not
     Py_ssize_t split_least          # a split of output channels has at least so many; 0: never split
+
+ctypedef void (*activate_run)(const void *x, const void *add, void *y, Py_ssize_t n, int op,
+                              double p, double q) noexcept nogil
+
+cdef struct ActivateTable:
+    # a row's activation, in a capsule "cconv.activate"; `add` may be NULL, y may be x
+    activate_run row
 
 ctypedef void (*convert_run)(void *half, void *real, Py_ssize_t n) noexcept nogil
 

@@ -24,7 +24,7 @@ def unary(name: str, function: Any) -> None:
 for _name, _function in {
     "Abs": np.abs, "Neg": np.negative, "Exp": np.exp, "Log": np.log, "Sqrt": np.sqrt, "Sign": np.sign, "Sin": np.sin,
     "Cos": np.cos, "Tan": np.tan, "Asin": np.arcsin, "Acos": np.arccos, "Atan": np.arctan, "Sinh": np.sinh,
-    "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh, "Atanh": np.arctanh, "Round": np.rint, "Tanh": np.tanh,
+    "Cosh": np.cosh, "Asinh": np.arcsinh, "Acosh": np.arccosh, "Atanh": np.arctanh, "Round": np.rint,
     "Erf": special.erf, "Sigmoid": special.sigmoid, "Floor": np.floor, "Ceil": np.ceil,
 }.items():  # fmt: skip
     unary(_name, _function)
@@ -165,7 +165,7 @@ def activation_of(node: Node) -> tuple[Any, ...]:
 
 
 @operator(
-    "Relu", "LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid", "HardSwish", "Mish", "Softsign", "ThresholdedRelu",
+    "Relu", "Tanh", "LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid", "HardSwish", "Mish", "Softsign", "ThresholdedRelu",
     "Softplus", "Swish", "Gelu", memory="inplace",
 )  # fmt: skip
 @operator("Gelu", "QuickGelu", memory="inplace", domain=MICROSOFT)

@@ -8,6 +8,7 @@ from typing import Any
 
 import numpy as np
 
+from ..._activate import activate_all
 from ..graph import Array
 
 BLOCK = 16384  # elements
@@ -38,7 +39,8 @@ def sigmoid_part(x: Array, y: Array, _scratch: Array) -> None:
 
 
 def sigmoid(x: Array, out: Array | None = None) -> Array:
-    return blocks(x, out, sigmoid_part)
+    fast = activate_all(x, "sigmoid", (), out)
+    return blocks(x, out, sigmoid_part) if fast is None else fast
 
 
 def prelu(x: Array, slope: Array, out: Array | None = None) -> Array:
@@ -178,6 +180,10 @@ ACTIVATIONS: dict[str, Callable[..., None]] = {
 def activate(x: Array, activation: tuple[Any, ...], out: Array | None = None) -> Array:
     """An activation of floats by name, with its numbers; `out` may be x."""
     name, *numbers = activation
+    if x.dtype.kind == "f" and x.dtype.itemsize > 2:
+        fast = activate_all(x, name, tuple(numbers), out)
+        if fast is not None:
+            return fast
     if name == "relu":
         result: Array = np.maximum(x, x.dtype.type(0), out=out)
         return result
