@@ -17,7 +17,7 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
 # Kernel module -> element types it is built for.
-DTYPES = ("f32", "f64", "i32", "i64", "i8")  # the position is CCONV_DTYPE of simd.h
+DTYPES = ("f32", "f64", "i32", "i64", "i8", "u8")  # the position is CCONV_DTYPE of simd.h
 NUMBERS = DTYPES[:4]
 KERNELS = {
     "conv": NUMBERS,
@@ -26,7 +26,7 @@ KERNELS = {
     "weight_grad": ("f32", "f64"),
     "pool_grad": ("f32", "f64"),
     "convert": ("f32",),
-    "int8": ("i8",),
+    "int8": ("i8", "u8"),  # signed weights, and unsigned ones where that is another instruction
 }
 RUN = (
     "threads",
@@ -182,7 +182,7 @@ def extensions():
             add_pool(ext)
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in variants(name).items():
-            for dtype in KERNELS[name]:
+            for dtype in KERNELS[name][: 1 if name == "int8" and isa in ISAS else None]:
                 # The module is cconv.kernels.<isa>.<dtype>.<name>: Python finds it by the last part of the name, so one
                 # generated C file serves all; a copy a variant, because object files are named after their source.
                 folder = Path("build/cy/variants", isa, dtype)

@@ -24,7 +24,7 @@ FOLDERS = {
     "int32": "i32",
     "int64": "i64",
     "int8": "i8",  # weights of bytes
-    "uint8": "i8",
+    "uint8": "u8",
 }
 # instructions beside an instruction set that multiply (unsigned by signed) bytes; built for those kernels alone
 EXTENSIONS = {"avx512": "avx512vnni"}
@@ -84,8 +84,10 @@ def byte_folders() -> list[str]:
 @functools.cache
 def kernel_module(dtype: str, module: str) -> Any:
     """The compiled kernels of one element type, loaded when first used."""
-    for folder in [*(byte_folders() if dtype == "int8" else ()), *folders()]:
-        name = f"cconv.kernels.{folder}.{FOLDERS[dtype]}.{module}"
+    for folder in [*(byte_folders() if module == "int8" else ()), *folders()]:
+        # only where bytes are multiplied does it matter whether those of the weights have a sign
+        kind = "i8" if dtype == "uint8" and folder in ISAS else FOLDERS[dtype]
+        name = f"cconv.kernels.{folder}.{kind}.{module}"
         try:
             found = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -108,7 +110,7 @@ def machine(dtype: str) -> Machine:
     """What plans of an element type have to know of the kernels."""
     from ._plan.machine import Machine
 
-    if FOLDERS[dtype] == "i8":
+    if FOLDERS[dtype] in ("i8", "u8"):
         lanes, tile_rows = job.sizes(table(dtype, "int8"))
         terms = kernel_module(dtype, "int8").terms
         return Machine(

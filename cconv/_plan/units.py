@@ -23,7 +23,7 @@ class Bytes(NamedTuple):
 
     @property
     def machine(self) -> str:
-        """The kernels: instructions that multiply bytes take signed weights."""
+        """Whose kernels: instructions that multiply bytes take one factor with a sign and one without."""
         return "int8" if self.w_signed else "uint8"
 
 

@@ -1,8 +1,9 @@
-/* Units: 32 bits that hold TERMS neighbouring terms of a sum of products of small integers. simd.h includes this where
- * `real` is a unit, and a sum.
+/* Units: 32 bits that hold TERMS neighbouring terms of a sum of products of bytes. simd.h includes this where `real` is
+ * a unit, and a sum.
  *
- * TERMS == 4, where the processor multiplies bytes (VNNI): unsigned ones of the input (a signed input is turned by 128,
- * which int8.pyx takes back) times signed ones of the weights, by vpdpbusd, which does not saturate.
+ * TERMS == 4, where the processor multiplies bytes (VNNI), by vpdpbusd, which does not saturate: unsigned ones of the
+ * input times signed ones of the weights, or signed ones times unsigned ones (CCONV_DTYPE 5). Input of the other kind
+ * is turned by 128, which int8.pyx takes back.
  * TERMS == 2, everywhere else: halves of 16 bits, in which every byte is exact, by pmaddwd. pmaddubsw, of bytes, adds
  * two products in 16 bits and saturates there. Sums wrap at 32 bits in both. */
 #ifndef CCONV_INT8_H
@@ -14,7 +15,11 @@
 #if defined(__AVX512VNNI__) && CCONV_VBYTES == 64 && defined(CCONV_VECTORS)
 enum { TERMS = 4 };
 CCONV_INLINE vec mul_add(vec c, vec a, vec b) {
+#if CCONV_DTYPE == 5
+    return (vec)_mm512_dpbusd_epi32((__m512i)c, (__m512i)a, (__m512i)b);
+#else
     return (vec)_mm512_dpbusd_epi32((__m512i)c, (__m512i)b, (__m512i)a);
+#endif
 }
 #else
 enum { TERMS = 2 };
@@ -32,7 +37,12 @@ CCONV_INLINE vec mul_add(vec c, vec a, vec b) {
 }
 #endif
 
-/* The unit of `some` bytes of weights, `step` apart; the other terms are 0. Where units are of bytes, all are signed. */
+/* What is added to sums of turned input, a weight; 0: input of this sign is not turned. */
+CCONV_INLINE int turn_of(int is_signed) {
+    if (TERMS == 2 || (CCONV_DTYPE == 5) == is_signed) return 0;
+    return is_signed ? -128 : 128;
+}
+/* The unit of `some` bytes of weights, `step` apart; the other terms are 0. */
 CCONV_INLINE real weight_unit(const unsigned char *x, ptrdiff_t step, int some, int is_signed) {
     uint32_t u = 0;
     for (int q = 0; q < some; q++, x += step) {
@@ -41,9 +51,10 @@ CCONV_INLINE real weight_unit(const unsigned char *x, ptrdiff_t step, int some, 
     }
     return (real)u;
 }
-CCONV_INLINE int sum_bytes(const unsigned char *x, ptrdiff_t n) {
+CCONV_INLINE int sum_bytes(const unsigned char *x, ptrdiff_t n, int is_signed) {
     int sum = 0;
-    for (ptrdiff_t i = 0; i < n; i++) sum += (signed char)x[i];
+    for (ptrdiff_t i = 0; i < n; i++) sum += x[i];
+    for (ptrdiff_t i = 0; i < n && is_signed; i++) sum -= x[i] & 128 ? 256 : 0;
     return sum;
 }
 
@@ -57,7 +68,7 @@ CCONV_INLINE void join_bytes(real *to, const unsigned char *const *rows, ptrdiff
         __m128i b = _mm_loadu_si128((const __m128i *)(rows[1] + j));
         __m128i low, high, low2, high2, *p = (__m128i *)to;
         if (TERMS == 4) {
-            __m128i turn = _mm_set1_epi8(is_signed ? -128 : 0);
+            __m128i turn = _mm_set1_epi8(turn_of(is_signed) ? -128 : 0);
             c = _mm_loadu_si128((const __m128i *)(rows[TERMS - 2] + j));
             d = _mm_loadu_si128((const __m128i *)(rows[TERMS - 1] + j));
             low = _mm_xor_si128(_mm_unpacklo_epi8(a, b), turn), high = _mm_xor_si128(_mm_unpackhi_epi8(a, b), turn);
@@ -79,7 +90,8 @@ CCONV_INLINE void join_bytes(real *to, const unsigned char *const *rows, ptrdiff
             uint32_t u = 0;
             for (int q = 0; q < TERMS; q++) {
                 uint32_t v = rows[q][j + i];
-                if (is_signed) v = TERMS == 4 ? v ^ 128 : (uint32_t)(signed char)v & 0xffff;
+                if (TERMS == 4 && turn_of(is_signed)) v ^= 128;
+                if (TERMS == 2 && is_signed) v = (uint32_t)(signed char)v & 0xffff;
                 u |= v << (32 / TERMS * q);
             }
             to[i] = (real)u;

@@ -7,8 +7,9 @@ The kernels gemm and rows of conv.pyx (letters and regions there), whose element
 of neighbouring channels or columns (int8.h, units.pxd), multiplied term by term and added up in one instruction.
 Weights are always packed, for only that makes units of them: (G, O, units), then one sum a channel, `turned`.
 
-Where four bytes are a unit the input's have to be unsigned. Signed ones are turned, x + 128, padding too, and each
-output starts from -128 times the sum of its channel's weights beside its bias: exact, for sums wrap.
+Where four bytes are a unit, those of the input have to be unsigned and those of the weights signed, or the other way
+round. Input that is not is turned, x + 128 or x - 128, padding too, and each output starts from 128 times the sum of
+its channel's weights, with a sign, beside its bias: exact, for sums wrap.
 """
 from cpython.pycapsule cimport PyCapsule_New
 
@@ -19,7 +20,8 @@ from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_rows, some_rows
 from cconv.kernels.simd cimport MR, NR, VL, real
 from cconv.kernels.tile cimport tile_row
-from cconv.kernels.units cimport TERMS, Joint, batch_of, byte_row, fill_units, find_joint, sum_bytes, weight_unit
+from cconv.kernels.units cimport (TERMS, Joint, batch_of, byte_row, fill_units, find_joint, sum_bytes, turn_of,
+                                  weight_unit)
 
 
 cdef extern from "stamp.h":
@@ -104,7 +106,7 @@ cdef void sum_unit_rows(ConvJob *job, Box *box, Block *block) noexcept nogil:
 # ---------------------------------------------------------------- items
 
 cdef void start_turned(ConvJob *job, Box *box, real *start) noexcept nogil:
-    """Of turned input: sums start from the bias less what the turn adds."""
+    """Of turned input: sums start from the bias and what takes the turn back."""
     cdef const real *turned = (<const real *>job.w + job.p.G * job.p.O * job.p.C * taps_of(job) + box.g * job.p.O)
     cdef Py_ssize_t o
     for o in range(job.p.O):
@@ -121,7 +123,7 @@ cdef void sum_unit_box(ConvJob *job, Py_ssize_t item, char *workspace, bint by_r
     cdef Box box
     find_box(job, item, &box)
     x = <const unsigned char *>job.x + box.n * job.xn + box.g * job.units.channels * job.xc
-    if TERMS == 4 and job.units.x_signed:
+    if turn_of(job.units.x_signed):
         start_turned(job, &box, <real *>(bytes + batch_of(job) * TERMS * byte_row(job)))
     block.off = <Py_ssize_t *>workspace
     block.slab = slab
@@ -176,6 +178,7 @@ cdef void pack_units(ConvJob *job, Py_ssize_t item, real *packed, bint by_rows) 
     cdef real *to = packed + (item // tiles * job.p.O + o) * K
     cdef real *turned = packed + job.p.G * job.p.O * K + item // tiles * job.p.O + o
     cdef Py_ssize_t inner = K if by_rows else 1
+    cdef int turn = turn_of(job.units.x_signed)
     for c in range(job.p.C):
         for t in range(T):
             if job.units.by_columns:
@@ -193,7 +196,7 @@ cdef void pack_units(ConvJob *job, Py_ssize_t item, real *packed, bint by_rows) 
                     to[i * inner] = weight_unit(w + i * row + at, step, <int>some, job.units.w_signed)
             to += 1 if by_rows else rows
     for i in range(rows):
-        turned[i] = -128 * sum_bytes(w + i * row, row) if TERMS == 4 and job.units.x_signed else 0
+        turned[i] = turn * sum_bytes(w + i * row, row, job.units.w_signed) if turn else 0
 
 
 cdef void pack_tile_units(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:

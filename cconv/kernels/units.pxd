@@ -17,7 +17,8 @@ cdef extern from "int8.h" nogil:
     const int JOINED
     void join_bytes(real *to, const unsigned char *const *rows, Py_ssize_t n, bint is_signed)
     real weight_unit(const unsigned char *x, Py_ssize_t step, int some, bint is_signed)
-    int sum_bytes(const unsigned char *x, Py_ssize_t n)
+    int sum_bytes(const unsigned char *x, Py_ssize_t n, bint is_signed)
+    int turn_of(bint is_signed)
     void zero_bytes(unsigned char *to, Py_ssize_t n)
     void copy_bytes(unsigned char *to, const unsigned char *x, Py_ssize_t step, Py_ssize_t n)
 
