@@ -20,11 +20,17 @@ WINOGRAD_ALLOWED = os.environ.get("CCONV_WINOGRAD", "1") != "0"  # for algorithm
 class Machine(NamedTuple):
     """The kernels of one element type: what their blocks are sized for."""
 
-    dtype: str  # "float32", "float64", "int32", "int64"
+    dtype: str  # "float32", "float64", "int32", "int64"; "int8", "uint8": of weights of bytes
     itemsize: int
     lanes: int  # elements of a vector
     tile_rows: int  # the register tile: so many output channels x 2 vectors
     isa: str
+    terms: int = 1  # products that a multiply-add of one element sums: of bytes 4 or 2
+
+    @property
+    def sums(self) -> str:
+        """The dtype of results."""
+        return self.dtype if self.terms == 1 else "int32"
 
     @property
     def panel(self) -> int:

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import itertools
 from math import prod
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 from onnx.reference.op_run import OpRun
 
 from .. import functional
-from ._onnx_attributes import Attributes, function_of, paired, shared, spatial
+from ._onnx_attributes import Attributes, Pads, function_of, paired, shared, spatial
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -43,8 +43,8 @@ class ConvInteger(OpRun):
         w_zero_point: Any = None,
         **attributes: Any,
     ) -> tuple[Array]:
-        x, w = shifted(x, x_zero_point), shifted_weights(w, w_zero_point)
-        return (convolve("ConvInteger", x, w, None, Attributes(**attributes)),)
+        quantized = Quantized(x, x_zero_point, w, w_zero_point)
+        return (integer_sums("ConvInteger", quantized, None, Attributes(**attributes)),)
 
 
 class QLinearConv(OpRun):
@@ -54,33 +54,93 @@ class QLinearConv(OpRun):
         self, x: Array, x_scale: Any, x_zero_point: Any, w: Array, *others: Any, **attributes: Any
     ) -> tuple[Array]:
         w_scale, w_zero_point, y_scale, y_zero_point, b = (*others, None)[:5]
-        x, w = shifted(x, x_zero_point), shifted_weights(w, w_zero_point)
-        sums = convolve("QLinearConv", x, w, None, Attributes(**attributes))
-        channels = (1, -1, *(1,) * (x.ndim - 2))
-        if b is not None:
-            sums = sums + b.reshape(channels)
-        scale = (np.float32(x_scale) * np.asarray(w_scale, np.float32)).reshape(-1) / np.float32(
-            y_scale
-        )
-        scaled = np.rint(sums * scale.reshape(channels)) + np.asarray(y_zero_point).astype(np.int32)
-        kind = np.asarray(y_zero_point).dtype
-        limits = np.iinfo(kind)
-        return (np.clip(scaled, limits.min, limits.max).astype(kind),)
+        quantized = Quantized(x, x_zero_point, w, w_zero_point)
+        sums = integer_sums("QLinearConv", quantized, b, Attributes(**attributes))
+        scale = np.float32(x_scale) * np.asarray(w_scale, np.float32) / np.float32(y_scale)
+        return (requantized(sums, scale, np.asarray(y_zero_point)),)
 
 
-def shifted(x: Array, zero_point: Any) -> Array:
-    result = x.astype(np.int32)
-    if zero_point is not None:
-        result -= np.asarray(zero_point).astype(np.int32).reshape(())
+class Quantized(NamedTuple):
+    """The operands of an integer convolution; zero points as ONNX hands them over, None for 0."""
+
+    x: Array
+    x_zero: Any
+    w: Array
+    w_zero: Any
+
+
+def integer_sums(name: str, q: Quantized, bias: Array | None, a: Attributes) -> Array:
+    """
+    int32 sums of 8-bit numbers less their zero points; they wrap, so each term may be summed by itself:
+
+    sum of (x - x_zero) * (w - w_zero) = sum of x * (w - w_zero) - x_zero * sum of (w - w_zero), padding being x_zero.
+    """
+    rank = spatial(name, q.x)
+    function, x = function_of("conv", rank), q.x
+    padding = a.padding(x.shape[2:], q.w.shape[2:])
+    weights = byte_weights(q.w, q.w_zero)
+    x_zero = 0 if q.x_zero is None else int(np.asarray(q.x_zero).reshape(()))
+    if x_zero:
+        x, padding = padded(x, padding, x_zero), ((0, 0),) * rank
+        sums = sum(w.sum(tuple(range(1, w.ndim)), np.int32) for w in weights)
+        bias = -x_zero * sums if bias is None else bias - x_zero * sums
+    parts = [
+        function(x, w, b, a.stride(rank), padding, a.dilation(rank), a.group or 1, dtype=np.int32)
+        for w, b in zip(weights, (bias, None), strict=False)
+    ]
+    result: Array = parts[0] if len(parts) == 1 else np.add(*parts, out=parts[0])
     return result
 
 
-def shifted_weights(w: Array, zero_point: Any) -> Array:
-    """Weights may have a zero point for each output channel."""
-    result = w.astype(np.int32)
-    if zero_point is not None:
-        result -= np.asarray(zero_point).astype(np.int32).reshape(-1, *(1,) * (w.ndim - 1))
+def byte_weights(w: Array, zero: Any) -> list[Array]:
+    """Weights less their zero points, one for all or one an output channel: an array of bytes, or two to add up."""
+    zeros = np.zeros(1, np.int32) if zero is None else np.asarray(zero).astype(np.int32)
+    if not zeros.any():
+        return [w]
+    moved = w - zeros.reshape(-1, *(1,) * (w.ndim - 1))
+    low, high = moved.min(), moved.max()
+    if low >= -128 and high <= 127:
+        return [moved.astype(np.int8)]
+    if low >= 0:
+        return [moved.astype(np.uint8)]
+    inside = moved.clip(-128, 127)
+    return [inside.astype(np.int8), (moved - inside).astype(np.int8)]
+
+
+def padded(x: Array, padding: Pads, value: int) -> Array:
+    """x with so many values around its space."""
+    if not np.any(padding):
+        return x
+    sides = zip(x.shape[2:], padding, strict=True)
+    result = np.full((*x.shape[:2], *(b + L + a for L, (b, a) in sides)), value, x.dtype)
+    inside = tuple(slice(b, b + L) for L, (b, _) in zip(x.shape[2:], padding, strict=True))
+    result[(..., *inside)] = x
     return result
+
+
+BLOCK = 2**14  # elements that are scaled at once, in the cache
+
+
+def requantized(sums: Array, scale: Array, zero: Array) -> Array:
+    """float32 products of sums (N, O, *space) and scales, one or O, rounded to even, moved by `zero`, saturated."""
+    limits = np.iinfo(zero.dtype)
+    low, high = np.float32(limits.min - int(zero)), np.float32(limits.max - int(zero))
+    n, channels = sums.shape[:2]
+    flat = sums.reshape(n, channels, -1)
+    scales = np.broadcast_to(scale.reshape(-1, 1), (channels, 1))
+    result = np.empty(flat.shape, zero.dtype)
+    width = max(1, min(flat.shape[2], BLOCK))
+    height = max(1, BLOCK // width)
+    rows = (range(0, channels, height), range(0, flat.shape[2], width))
+    for sample, (o, p) in itertools.product(range(n), itertools.product(*rows)):
+        at = np.s_[sample, o : o + height, p : p + width]
+        block = flat[at].astype(np.float32)
+        block *= scales[o : o + height]
+        np.clip(block, low, high, out=block)
+        np.rint(block, out=block)
+        block += np.float32(zero)
+        result[at] = block
+    return result.reshape(sums.shape)
 
 
 class ConvTranspose(OpRun):
