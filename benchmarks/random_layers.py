@@ -213,36 +213,38 @@ def hold_peers() -> None:
         os.environ.setdefault("MKL_ENABLE_INSTRUCTIONS", "AVX2")
 
 
+def run(args: argparse.Namespace, rows: list[Row]) -> None:
+    """Measures what is not among the rows yet; each is written at once."""
+    from .__main__ import machine
+
+    done = {(row["layer"], row["threads"]) for row in rows}
+    groups = tuple(name for name in drawn.GROUPS if name in args.only)
+    start, about = time.perf_counter(), machine() if args.json else None
+    for threads in args.threads:
+        for i in range(len(args.layers) if args.layers else args.count):
+            if args.layers:
+                layer = parse(args.layers[i])
+            else:
+                layer = drawn.layer(args.seed, args.first + i, groups)
+            if (layer.name, threads) in done:
+                continue
+            if args.stop and time.perf_counter() - start > args.stop:
+                return
+            rows.append({"index": args.first + i} | measure(layer, threads, args))
+            print(line(rows[-1]), flush=True)
+            if args.json:
+                Path(args.json).write_text(json.dumps({"machine": about, "rows": rows}, indent=1))
+
+
 def main() -> None:
     args = arguments()
     hold_peers()
     rows: list[Row] = []
-    for path in args.read or []:
-        rows += json.loads(Path(path).read_text())["rows"]
+    for path in map(Path, args.read or filter(None, [args.json])):
+        if args.read or path.exists():
+            rows += json.loads(path.read_text())["rows"]
     if not args.read:
-        from .__main__ import machine
-
-        path = Path(args.json) if args.json else None
-        if path and path.exists():
-            rows = json.loads(path.read_text())["rows"]
-        done = {(row["layer"], row["threads"]) for row in rows}
-        groups = tuple(name for name in drawn.GROUPS if name in args.only)
-        start = time.perf_counter()
-        for threads in args.threads:
-            for i in range(len(args.layers) if args.layers else args.count):
-                layer = (
-                    parse(args.layers[i])
-                    if args.layers
-                    else drawn.layer(args.seed, args.first + i, groups)
-                )
-                if (layer.name, threads) in done:
-                    continue
-                if args.stop and time.perf_counter() - start > args.stop:
-                    break
-                rows.append({"index": args.first + i} | measure(layer, threads, args))
-                print(line(rows[-1]), flush=True)
-        if path:
-            path.write_text(json.dumps({"machine": machine(), "rows": rows}, indent=1))
+        run(args, rows)
     print(summary(rows, args.worst))
 
 

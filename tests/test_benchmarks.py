@@ -23,10 +23,9 @@ def test_the_same_seed_draws_the_same_layers_wherever_a_slice_begins():
 
 def test_layers_are_within_their_bounds_and_of_every_kind():
     assert all(drawn.serves(layer) for layer in LAYERS)
-    assert {layer.op for layer in drawn.layers(2, 0, 200)} == set(drawn.OPS)
-    kinds = {layer.kind for layer in drawn.layers(3, 0, 250)}
-    assert kinds >= {
-        "1x1", "dense 3", "dense other", "depthwise", "dilated", "few channels", "grouped", "pool adaptive",
+    assert {layer.op for layer in LAYERS} == set(drawn.OPS)
+    assert {layer.kind for layer in LAYERS} >= {
+        "1x1", "dense 3", "dense other", "depthwise", "dilated", "few channels", "grouped",
         "pool apart", "pool global", "pool lp", "pool overlapping", "strided", "transposed",
     }  # fmt: skip
     assert {layer.rank for layer in LAYERS} == {1, 2, 3}
@@ -35,8 +34,8 @@ def test_layers_are_within_their_bounds_and_of_every_kind():
 
 
 def test_only_these_groups():
-    assert {layer.op for layer in drawn.layers(0, 0, 20, ("transposed",))} == {"conv_transpose"}
-    assert all(layer.pools for layer in drawn.layers(0, 0, 20, ("pool",)))
+    assert {layer.op for layer in drawn.layers(0, 0, 5, ("transposed",))} == {"conv_transpose"}
+    assert all(layer.pools for layer in drawn.layers(0, 0, 5, ("pool",)))
 
 
 @pytest.mark.parametrize("layer", [*LAYERS, *layers.LAYERS], ids=lambda layer: layer.name)
