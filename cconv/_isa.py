@@ -92,7 +92,7 @@ def machine(dtype: str) -> Machine:
 
     lanes, tile_rows = job.sizes(table(dtype, "gemm"))
     rates = RATES.get(isa, RATES["avx2"])
-    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa, rates)
+    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa, rates=rates)
 
 
 def show_config() -> dict[str, Any]:

@@ -36,8 +36,32 @@ class Rates(NamedTuple):
 
 # Printed by `python -m benchmarks.calibrate` on the machines that docs/speed.md names, "avx2" by both. Others as AVX2.
 RATES = {
-    "avx2": Rates(0.5, 0.83, 4, 1 / 32, 1 / 8, 10, 1, 1 / 16, 1 / 4, 0.9, 4),
-    "avx512": Rates(0.5, 0.83, 4, 1 / 32, 1 / 8, 10, 1, 1 / 16, 1 / 4, 0.9, 4),
+    "avx2": Rates(
+        tile=0.5,
+        rows=0.83,
+        panel=4,
+        near=1 / 32,
+        far=1 / 8,
+        transform=10,
+        filters=1,
+        write_near=1 / 16,
+        write_far=1 / 4,
+        fft=0.9,
+        spectrum=4,
+    ),
+    "avx512": Rates(
+        tile=0.5,
+        rows=0.83,
+        panel=4,
+        near=1 / 32,
+        far=1 / 8,
+        transform=10,
+        filters=1,
+        write_near=1 / 16,
+        write_far=1 / 4,
+        fft=0.9,
+        spectrum=4,
+    ),
 }
 
 
