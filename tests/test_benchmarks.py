@@ -87,3 +87,40 @@ def test_a_block_begins_with_an_untimed_call(monkeypatch):
     waits.clear()
     timing.in_blocks({"a": lambda: call("a")}, 1, 0.02)
     assert not waits
+
+
+def test_text_between_marks_is_replaced():
+    report = pytest.importorskip("benchmarks.report")
+    text = "a\n<!-- x -->\nold\n<!-- /x -->\nb <!-- y -->"
+    assert report.filled(text, "x", "new") == "a\n<!-- x -->\n\nnew\n\n<!-- /x -->\nb <!-- y -->"
+    with pytest.raises(AssertionError, match="there is no"):
+        report.filled(text, "y", "new")
+
+
+def test_rates_are_found_again():
+    """Costs that are sums of rates times units give back the rates; one that would be negative is 0."""
+    calibrate = pytest.importorskip("benchmarks.calibrate")
+    units = np.random.default_rng(0).random((20, 3))
+    assert calibrate.nonnegative(units, units @ [1.0, 0.5, 0.25]) == pytest.approx([1, 0.5, 0.25])
+    assert calibrate.nonnegative(units, units @ [1.0, 0.5, -0.1])[2] == 0
+
+
+def test_rates_are_for_the_costs_of_the_plans():
+    """Every cost that is fitted is linear in the rates of its group: the sum of its features times them."""
+    calibrate = pytest.importorskip("benchmarks.calibrate")
+    machine = calibrate.machine_of("float32")
+    for kind, names in calibrate.FITTED.items():
+        for _, layer, _, _, cost in calibrate.cases(kind, "float32")[:12]:
+            p = calibrate.problem(layer)
+            units = calibrate.features(p, machine, cost, names)
+            total = sum(u * getattr(machine.rates, n) for u, n in zip(units, names, strict=True))
+            assert total == pytest.approx(cost(p, machine))
+
+
+def test_every_form_of_a_row_is_the_same_work():
+    shapes = pytest.importorskip("benchmarks.shapes")
+    for table, rows in shapes.TABLES.items():
+        for name, forms in rows.items():
+            read = [layers.parse(text) for text in forms.values()]
+            work = {layer.flops(layer.output()) for layer in read}
+            assert len(work) == 1, (table, name)
