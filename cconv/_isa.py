@@ -108,7 +108,7 @@ def table(dtype: str, kernel: str) -> Any:
 @functools.cache
 def machine(dtype: str) -> Machine:
     """What plans of an element type have to know of the kernels."""
-    from ._plan.machine import Machine
+    from ._plan.machine import RATES, Machine
 
     if FOLDERS[dtype] in ("i8", "u8"):
         lanes, tile_rows = job.sizes(table(dtype, "int8"))
@@ -117,7 +117,8 @@ def machine(dtype: str) -> Machine:
             dtype=dtype, itemsize=4, lanes=lanes, tile_rows=tile_rows, isa=isa, terms=terms
         )
     lanes, tile_rows = job.sizes(table(dtype, "gemm"))
-    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa)
+    rates = RATES.get(isa, RATES["avx2"])
+    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa, rates=rates)
 
 
 def show_config() -> dict[str, Any]:
