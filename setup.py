@@ -17,21 +17,24 @@ from setuptools.command.build_ext import build_ext
 from setuptools.command.sdist import sdist
 
 # Kernel module -> element types it is built for.
-DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
+DTYPES = ("f32", "f64", "i32", "i64", "i8", "u8")  # the position is CCONV_DTYPE of simd.h
+NUMBERS = DTYPES[:4]
 KERNELS = {
-    "conv": DTYPES,
+    "conv": NUMBERS,
     "winograd": ("f32", "f64"),
-    "pool": DTYPES,
+    "pool": NUMBERS,
     "weight_grad": ("f32", "f64"),
     "pool_grad": ("f32", "f64"),
     "convert": ("f32",),
     "activate": ("f32", "f64"),
+    "int8": ("i8", "u8"),  # signed weights, and unsigned ones where that is another instruction
 }
 RUN = (
     "threads",
     "memory",
     "runner",
     "conv",
+    "units",
     "pool",
     "gradients",
     "entry",
@@ -67,6 +70,8 @@ if X86 and not MSVC and sys.maxsize > 2**32:
         # for tests: the logic of AVX-512 (wide vectors, 14-row tiles) on processors that only have
         # AVX2; its spills keep the optimiser busy for minutes, so -O1
         ISAS["lowered"] = (64, [*ISAS["avx2"][1], "-O1", "-Wno-psabi"])
+# The same with instructions for products of bytes, which only the kernels of int8 are built with: folders of their own.
+EXTENSIONS = {"avx512": ("avx512vnni", ["-mavx512vnni"])}
 if "CCONV_BUILD_ISAS" in os.environ:  # e.g. "avx2" for a quick build; baseline is always built
     ISAS = {k: v for k, v in ISAS.items() if k == "baseline" or k in os.environ["CCONV_BUILD_ISAS"]}
 
@@ -144,6 +149,16 @@ def add_pool(ext):
         ext.extra_link_args.append("-pthread")
 
 
+def variants(module):
+    """The instruction sets that a module is built for, as ISAS."""
+    if module != "int8":
+        return ISAS
+    more = {EXTENSIONS[isa][0]: isa for isa in ISAS if isa in EXTENSIONS}
+    return ISAS | {
+        name: (ISAS[isa][0], ISAS[isa][1] + EXTENSIONS[isa][1]) for name, isa in more.items()
+    }
+
+
 def extensions():
     top = [Extension(f"cconv.{name}", [f"cconv/{name.replace('.', '/')}.pyx"]) for name in TOP]
     sources = [
@@ -167,8 +182,8 @@ def extensions():
         if ext.name == "cconv._run.threads":
             add_pool(ext)
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
-        for isa, (width, flags) in ISAS.items():
-            for dtype in KERNELS[name]:
+        for isa, (width, flags) in variants(name).items():
+            for dtype in KERNELS[name][: 1 if name == "int8" and isa in ISAS else None]:
                 # The module is cconv.kernels.<isa>.<dtype>.<name>: Python finds it by the last part of the name, so one
                 # generated C file serves all; a copy a variant, because object files are named after their source.
                 folder = Path("build/cy/variants", isa, dtype)

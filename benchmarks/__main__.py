@@ -9,7 +9,6 @@ import subprocess
 import time
 import warnings
 from importlib import metadata
-from math import exp, log
 from pathlib import Path
 from typing import Any
 
@@ -17,38 +16,28 @@ import numpy as np
 
 from .layers import LAYERS, Layer
 from .peers import OURS, PEERS, Arrays, calls
+from .timing import Call, in_blocks, mean
+from .timing import quartile as quartile  # other benchmarks have it from here
 
 
-def quartile(times: list[float]) -> float:
-    """The lower quartile: what the call takes when nobody disturbs it, but not the luckiest one."""
-    return sorted(times)[len(times) // 4]
-
-
-def measure(layer: Layer, threads: int, wanted: list[str], seconds: float) -> dict[str, Any]:
-    """Milliseconds of every peer on one layer, calls interleaved; the outputs are compared first."""
-    arrays = Arrays(layer)
-    todo = calls(layer, arrays, threads, wanted)
+def compared(layer: Layer, todo: dict[str, Call]) -> tuple[int, ...]:
+    """The outputs' shape, after one call of each: all are the same but for rounding."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # ncnn's old way of becoming an array
         outputs = {name: np.array(call()) for name, call in todo.items()}
     reference = outputs.get("cconv", next(iter(outputs.values())))
+    scale = abs(reference).max(initial=0) + 1e-30
     for name, output in outputs.items():
-        output = output.reshape(reference.shape)
-        error = float(abs(output - reference).max() / (abs(reference).max() + 1e-30))
+        error = float(abs(output.reshape(reference.shape) - reference).max(initial=0) / scale)
         assert error < 1e-4, f"{name} differs from cconv by {error:.1e} on {layer.name}"
-    times: dict[str, list[float]] = {name: [] for name in todo}
-    start = time.perf_counter()
-    while True:
-        for name, call in todo.items():
-            if threads > 1:
-                time.sleep(0.002)  # until the last one's threads have stopped spinning
-            begin = time.perf_counter()
-            call()
-            times[name].append(time.perf_counter() - begin)
-        count = len(times[name])
-        if count >= 5 and (time.perf_counter() - start > seconds or count >= 400):
-            break
-    ms = {name: 1e3 * quartile(t) for name, t in times.items()}
+    return tuple(reference.shape)
+
+
+def measure(layer: Layer, threads: int, wanted: list[str], seconds: float) -> dict[str, Any]:
+    """Milliseconds of every peer on one layer; the outputs are compared first."""
+    todo = calls(layer, Arrays(layer), threads, wanted)
+    shape = compared(layer, todo)
+    ms = in_blocks(todo, threads, seconds / len(todo))
     peers = {name: t for name, t in ms.items() if name not in OURS}
     row: dict[str, Any] = {"layer": layer.name, "kind": layer.kind, "threads": threads, "ms": ms}
     if peers:
@@ -60,17 +49,13 @@ def measure(layer: Layer, threads: int, wanted: list[str], seconds: float) -> di
                     row[f"torch_{name}"] = ms["torch"] / ms[name]
     ours = min((ms[n] for n in OURS if n in ms), default=None)
     if ours:
-        row["gflops"] = layer.flops(reference.shape) / ours / 1e6
+        row["gflops"] = layer.flops(shape) / ours / 1e6
     return row
 
 
 def best(row: dict[str, Any]) -> float:
     """The ratio that the goal is about: prepacked where there are weights."""
     return float(row.get("ratio_prepack", row.get("ratio_cconv", float("nan"))))
-
-
-def mean(ratios: list[float]) -> float:
-    return exp(sum(map(log, ratios)) / len(ratios)) if ratios else float("nan")
 
 
 def show(row: dict[str, Any], names: list[str]) -> str:

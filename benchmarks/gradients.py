@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -20,8 +19,9 @@ import numpy as np
 import cconv
 from cconv import grad
 
-from .__main__ import machine, mean, quartile
+from .__main__ import machine
 from .layers import LAYERS, Layer
+from .timing import in_blocks, mean
 
 Calls = dict[str, Callable[[], Any]]
 
@@ -115,7 +115,7 @@ def pool_calls(layer: Layer) -> dict[str, Calls]:
 
 
 def measure(layer: Layer, threads: int, seconds: float) -> dict[str, Any]:
-    """Milliseconds of both, interleaved; the results are compared first."""
+    """Milliseconds of both; the results are compared first."""
     import torch
 
     cconv.set_num_threads(threads)
@@ -127,19 +127,7 @@ def measure(layer: Layer, threads: int, seconds: float) -> dict[str, Any]:
         a, b = (np.asarray(calls[name]()) for name in ("torch", "cconv"))
         error = float(abs(a - b).max() / abs(a).max())
         assert error < 1e-4, f"{layer.name}: the {of} gradients differ by {error:.1e}"
-        times: dict[str, list[float]] = {"torch": [], "cconv": []}
-        start = time.perf_counter()
-        while True:
-            for name, call in calls.items():
-                if threads > 1:
-                    time.sleep(0.002)  # until the last one's threads have stopped spinning
-                begin = time.perf_counter()
-                call()
-                times[name].append(time.perf_counter() - begin)
-            count = len(times["torch"])
-            if count >= 5 and (time.perf_counter() - start > seconds or count >= 400):
-                break
-        row[of] = {name: 1e3 * quartile(t) for name, t in times.items()}
+        row[of] = in_blocks(calls, threads, seconds / 2)
         row[of]["ratio"] = row[of]["torch"] / row[of]["cconv"]
     return row
 

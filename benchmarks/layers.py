@@ -1,40 +1,110 @@
-"""The layers, each standing for its kind: name, kind, input shape, weight shape or window, options."""
+"""A layer, its text, and the named layers, each for its kind: name, kind, input, weight or window, options."""
 
 from __future__ import annotations
 
+from math import prod
 from typing import Any, NamedTuple
+
+DEFAULTS = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1, "output_padding": 0}
+SHORT = {"s": "stride", "p": "padding", "d": "dilation", "g": "groups", "op": "output_padding"}
+WORDS = {
+    "conv": "conv",
+    "tconv": "conv_transpose",
+    "max": "max_pool",
+    "avg": "avg_pool",
+    "lp": "lp_pool",  # the norm is 2
+    "amax": "adaptive_max_pool",
+    "aavg": "adaptive_avg_pool",
+}
+GLOBAL = {"gmax": "amax", "gavg": "aavg"}  # to one output
 
 
 class Layer(NamedTuple):
     name: str
     kind: str  # dense, strided, 1x1, depthwise, grouped, few, dilated, 1d, 3d, transposed, pool
-    op: str  # conv, conv_transpose, max_pool, avg_pool
+    op: str  # one of WORDS' values
     input: tuple[int, ...]
-    weight: tuple[int, ...]  # of a pool: its kernel size
-    options: dict[str, int]
+    weight: tuple[int, ...]  # of a pool: its kernel size; of an adaptive one the output's size
+    options: dict[str, Any]  # numbers, or one for each axis
 
     @property
     def rank(self) -> int:
         return len(self.input) - 2
 
-    def get(self, name: str) -> int:
-        default = {"stride": 1, "padding": 0, "dilation": 1, "groups": 1}[name]
-        if name == "stride" and self.op.endswith("pool"):
-            default = self.weight[0]
-        return self.options.get(name, default)
+    @property
+    def pools(self) -> bool:
+        return self.op.endswith("pool")
+
+    @property
+    def kernel(self) -> tuple[int, ...]:
+        """The largest window of an adaptive pool."""
+        if self.op.startswith("adaptive"):
+            return tuple(-(-n // o) for n, o in zip(self.input[2:], self.weight, strict=True))
+        return self.weight if self.pools else self.weight[2:]
+
+    def get(self, name: str) -> Any:
+        """As it was given: a number, or a tuple of one for each axis."""
+        if name == "stride" and self.pools and name not in self.options:
+            return self.weight if len(set(self.weight)) > 1 else self.weight[0]
+        return self.options.get(name, DEFAULTS[name])
+
+    def axes(self, name: str) -> tuple[int, ...]:
+        value = self.get(name)
+        return tuple(value) if isinstance(value, tuple | list) else (value,) * self.rank
+
+    def output(self) -> tuple[int, ...]:
+        """The output's shape."""
+        if self.op.startswith("adaptive"):
+            return (*self.input[:2], *self.weight)
+        of = [self.axes(n) for n in ("stride", "padding", "dilation", "output_padding")]
+        space = zip(self.input[2:], self.kernel, *of, strict=True)
+        if self.op == "conv_transpose":
+            channels = self.weight[1] * self.get("groups")
+            out = [(L - 1) * s - 2 * p + d * (k - 1) + e + 1 for L, k, s, p, d, e in space]
+        else:
+            channels = self.input[1] if self.pools else self.weight[0]
+            out = [(L + 2 * p - d * (k - 1) - 1) // s + 1 for L, k, s, p, d, _ in space]
+        return (self.input[0], channels, *out)
 
     def flops(self, out: tuple[int, ...]) -> float:
         """Two for each multiply-add; of a pool the bytes that are read and written."""
+        if self.pools:
+            return 4.0 * (prod(self.input) + prod(out))
+        of = self.input if self.op == "conv_transpose" else out
+        return 2.0 * prod(of) * prod(self.weight[1:])
 
-        def size(shape: tuple[int, ...]) -> float:
-            result = 1.0
-            for n in shape:
-                result *= n
-            return result
 
-        if self.op.endswith("pool"):
-            return 4 * (size(self.input) + size(out))
-        return 2 * size(self.input if self.op == "conv_transpose" else out) * size(self.weight[1:])
+def text(layer: Layer) -> str:
+    """A layer as `parse` reads it: "conv 1x64x31x62 32x64x5x5 s=2 p=2x1", or a number for each axis."""
+
+    def numbers(values: Any) -> str:
+        return "x".join(map(str, values)) if isinstance(values, tuple | list) else str(values)
+
+    word = next(w for w, op in WORDS.items() if op == layer.op)
+    if layer.op.startswith("adaptive") and set(layer.weight) == {1}:
+        return f"g{word[1:]} {numbers(layer.input)}"
+    options = [f"{s}={numbers(layer.options[n])}" for s, n in SHORT.items() if n in layer.options]
+    return " ".join([word, numbers(layer.input), numbers(layer.weight), *options])
+
+
+def parse(line: str, kind: str = "given") -> Layer:
+    word, x, *rest = line.split()
+
+    def numbers(value: str) -> tuple[int, ...]:
+        return tuple(map(int, value.split("x")))
+
+    shape = numbers(x)
+    if word in GLOBAL:
+        rest.insert(0, "x".join("1" * (len(shape) - 2)))
+    weight, options = numbers(rest[0]), {}
+    for each in rest[1:]:
+        name, value = each.split("=")
+        found = numbers(value)
+        options[SHORT[name]] = found[0] if len(found) == 1 else found
+    op = WORDS[GLOBAL.get(word, word)]
+    if op.endswith("pool") and len(weight) == 1:
+        weight *= len(shape) - 2
+    return Layer(line, kind, op, shape, weight, options)
 
 
 def conv(name: str, kind: str, x: tuple[int, ...], w: tuple[int, ...], **options: int) -> Layer:

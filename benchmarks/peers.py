@@ -11,44 +11,64 @@ from typing import Any
 import numpy as np
 
 from .layers import Layer
-
-Call = Callable[[], Any]
+from .timing import Call
 
 
 class Arrays:
     """One layer's data, standard normal; weights scaled to keep the outputs' size."""
 
-    def __init__(self, layer: Layer) -> None:
+    def __init__(self, layer: Layer, dtype: str = "float32") -> None:
         rng = np.random.default_rng(0)
-        self.x = rng.standard_normal(layer.input, dtype=np.float32)
+        self.x = rng.standard_normal(layer.input, dtype=np.float32).astype(dtype, copy=False)
         self.w: Any = None
         self.b: Any = None
-        if not layer.op.endswith("pool"):
-            self.w = rng.standard_normal(layer.weight, dtype=np.float32)
-            self.w /= np.float32(np.sqrt(np.prod(layer.weight[1:])))
-            out = layer.weight[1] if layer.op == "conv_transpose" else layer.weight[0]
-            self.b = rng.standard_normal(
-                out * (layer.get("groups") if "trans" in layer.op else 1), dtype=np.float32
-            )
+        if not layer.pools:
+            w = rng.standard_normal(layer.weight, dtype=np.float32)
+            self.w = (w / np.float32(np.sqrt(np.prod(layer.weight[1:])))).astype(dtype, copy=False)
+            b = rng.standard_normal(layer.output()[1], dtype=np.float32)
+            self.b = b.astype(dtype, copy=False)
 
 
-def cconv_call(layer: Layer, a: Arrays, threads: int, prepack: bool) -> Call | None:
+def window(layer: Layer) -> tuple[Any, ...]:
+    """A pool's arguments after its input, as torch and cconv both take them."""
+    if layer.op.startswith("adaptive"):
+        return (layer.weight,)
+    k, s, p = layer.weight, layer.get("stride"), layer.get("padding")
+    if layer.op == "lp_pool":
+        return 2, k, s
+    return (k, s, p, layer.get("dilation")) if "dilation" in layer.options else (k, s, p)
+
+
+def places(layer: Layer) -> tuple[Any, ...]:
+    """A convolution's arguments after its bias, in their order."""
+    names = ("stride", "padding", "dilation", "groups")
+    if layer.op == "conv_transpose":
+        names = ("stride", "padding", "output_padding", "groups", "dilation")
+    return tuple(layer.get(name) for name in names)
+
+
+def cconv_call(
+    layer: Layer, a: Arrays, threads: int, prepack: bool, algorithm: str = "auto"
+) -> Call | None:
     import cconv
 
     cconv.set_num_threads(threads)
     function = getattr(cconv, f"{layer.op}{layer.rank}d")
-    if layer.op.endswith("pool"):
-        if prepack:
-            return None
-        k, s, p = layer.weight, layer.get("stride"), layer.get("padding")
-        return lambda: function(a.x, k, s, p)
-    s, p, d, g = (layer.get(n) for n in ("stride", "padding", "dilation", "groups"))
+    if layer.pools:
+        given = window(layer)
+        return None if prepack else lambda: function(a.x, *given)
     if prepack:
-        run = cconv.prepack(a.w, a.b, s, p, d, g, transposed=layer.op == "conv_transpose")
+        transposed = layer.op == "conv_transpose"
+        s, p, d, g = (layer.get(n) for n in ("stride", "padding", "dilation", "groups"))
+        extra = layer.get("output_padding")
+        run = cconv.prepack(
+            a.w, a.b, s, p, d, g, transposed=transposed, output_padding=extra, algorithm=algorithm
+        )
         return lambda: run(a.x)
-    if layer.op == "conv_transpose":
-        return lambda: function(a.x, a.w, a.b, s, p, 0, g, d)
-    return lambda: function(a.x, a.w, a.b, s, p, d, g)
+    given = places(layer)
+    if algorithm == "auto":
+        return lambda: function(a.x, a.w, a.b, *given)
+    return lambda: function(a.x, a.w, a.b, *given, algorithm=algorithm)
 
 
 def torch_call(layer: Layer, a: Arrays, threads: int, channels_last: bool) -> Call | None:
@@ -67,69 +87,85 @@ def torch_call(layer: Layer, a: Arrays, threads: int, channels_last: bool) -> Ca
         )
 
     x = tensor(a.x)
-    s, p = layer.get("stride"), layer.get("padding")
-    if layer.op.endswith("pool"):
-        return lambda: function(x, layer.weight, s, p)
-    w, b, d, g = tensor(a.w), tensor(a.b), layer.get("dilation"), layer.get("groups")
-    if layer.op == "conv_transpose":
-        return lambda: function(x, w, b, s, p, 0, g, d)
-    return lambda: function(x, w, b, s, p, d, g)
+    if layer.pools:
+        given = window(layer)
+        return lambda: function(x, *given)
+    w, b, given = tensor(a.w), tensor(a.b), places(layer)
+    return lambda: function(x, w, b, *given)
 
 
-def onnx_model(layer: Layer, a: Arrays) -> bytes:
-    """The layer as an ONNX model with its weights inside."""
-    from onnx import TensorProto, helper, numpy_helper
+def onnx_model(layer: Layer, a: Arrays) -> bytes | None:
+    """The layer as an ONNX model with its weights inside; None if ONNX has none like it."""
+    from onnx import helper, numpy_helper
 
-    rank = layer.rank
-    attributes: dict[str, Any] = {
-        "strides": [layer.get("stride")] * rank,
-        "pads": [layer.get("padding")] * 2 * rank,
-    }
     op = {
         "conv": "Conv",
         "conv_transpose": "ConvTranspose",
         "max_pool": "MaxPool",
         "avg_pool": "AveragePool",
+        "lp_pool": "LpPool",
+        "adaptive_max_pool": "GlobalMaxPool",
+        "adaptive_avg_pool": "GlobalAveragePool",
     }[layer.op]
     constants = []
-    if layer.op.endswith("pool"):
-        attributes["kernel_shape"] = list(layer.weight)
+    attributes: dict[str, Any] = {}
+    if layer.op.startswith("adaptive"):
+        if set(layer.weight) != {1}:
+            return None
+    else:
+        attributes["strides"] = layer.axes("stride")
+        attributes["pads"] = layer.axes("padding") * 2
+        attributes["dilations"] = layer.axes("dilation")
+        attributes["kernel_shape"] = layer.kernel
         if op == "AveragePool":
             attributes["count_include_pad"] = 1
-    else:
-        attributes |= {"dilations": [layer.get("dilation")] * rank, "group": layer.get("groups")}
+        if op == "LpPool":
+            attributes["p"] = 2
+    if not layer.pools:
+        attributes["group"] = layer.get("groups")
+        if op == "ConvTranspose":
+            attributes["output_padding"] = layer.axes("output_padding")
         constants = [numpy_helper.from_array(a.w, "w"), numpy_helper.from_array(a.b, "b")]
     node = helper.make_node(op, ["x", *(c.name for c in constants)], ["y"], **attributes)
-    x = helper.make_tensor_value_info("x", TensorProto.FLOAT, layer.input)
-    y = helper.make_tensor_value_info("y", TensorProto.FLOAT, None)
+    real = helper.np_dtype_to_tensor_dtype(a.x.dtype)
+    x = helper.make_tensor_value_info("x", real, layer.input)
+    y = helper.make_tensor_value_info("y", real, None)
     graph = helper.make_graph([node], "layer", [x], [y], constants)
     model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", 19)], ir_version=9)
     return bytes(model.SerializeToString())
 
 
-def ort_call(layer: Layer, a: Arrays, threads: int) -> Call:
+def ort_call(layer: Layer, a: Arrays, threads: int) -> Call | None:
     import onnxruntime as ort
 
+    model = onnx_model(layer, a)
+    if model is None:
+        return None
     options = ort.SessionOptions()
     options.intra_op_num_threads = threads
-    # threads that spin after their call would take the processor from whoever is measured next
-    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
-    session = ort.InferenceSession(
-        onnx_model(layer, a), options, providers=["CPUExecutionProvider"]
-    )
+    options.log_severity_level = 4
+    try:
+        session = ort.InferenceSession(model, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # pybind11's, of a base that is not public
+        if "NotImplemented" in type(error).__name__ or "NOT_IMPLEMENTED" in str(error):
+            return None
+        raise
     return lambda: session.run(None, {"x": a.x})[0]
 
 
-def openvino_call(layer: Layer, a: Arrays, threads: int) -> Call:
+def openvino_call(layer: Layer, a: Arrays, threads: int) -> Call | None:
     import openvino
 
+    model = onnx_model(layer, a)
+    if model is None:
+        return None
     core = openvino.Core()
     config = {
         "INFERENCE_NUM_THREADS": threads,
         "PERFORMANCE_HINT": "LATENCY",
         "INFERENCE_PRECISION_HINT": "f32",
     }
-    compiled = core.compile_model(core.read_model(onnx_model(layer, a)), "CPU", config)
+    compiled = core.compile_model(core.read_model(model), "CPU", config)
     request = compiled.create_infer_request()
     return lambda: request.infer({0: a.x}, share_inputs=True, share_outputs=True)[0]
 
@@ -138,18 +174,18 @@ def ncnn_call(layer: Layer, a: Arrays, threads: int) -> Call | None:
     """ncnn takes one sample; its 1-D and 2-D convolutions are described by hand in its own text format."""
     import ncnn
 
-    if layer.op != "conv" or layer.input[0] != 1 or layer.rank > 2:
+    if layer.op != "conv" or layer.input[0] != 1 or layer.rank > 2 or a.x.dtype != np.float32:
         return None
     g, k = layer.get("groups"), layer.weight[2:]
     if layer.rank == 1 and g > 1:
         return None
-    d, s, p = (layer.get(n) for n in ("dilation", "stride", "padding"))
+    d, s, p = (layer.axes(n) for n in ("dilation", "stride", "padding"))
     kind = (
         "Convolution1D" if layer.rank == 1 else ("ConvolutionDepthWise" if g > 1 else "Convolution")
     )
-    text = f"0={layer.weight[0]} 1={k[-1]} 2={d} 3={s} 4={p} 5=1 6={a.w.size}"
+    text = f"0={layer.weight[0]} 1={k[-1]} 2={d[-1]} 3={s[-1]} 4={p[-1]} 5=1 6={a.w.size}"
     if layer.rank == 2:
-        text += f" 11={k[0]} 12={d} 13={s} 14={p}" + (f" 7={g}" if g > 1 else "")
+        text += f" 11={k[0]} 12={d[0]} 13={s[0]} 14={p[0]}" + (f" 7={g}" if g > 1 else "")
     net = ncnn.Net()
     net.opt.num_threads = threads
     for name in ("use_fp16_packed", "use_fp16_storage", "use_fp16_arithmetic", "use_bf16_storage"):

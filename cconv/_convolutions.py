@@ -15,7 +15,7 @@ from ._pieces import Layout, Piecewise, Place, Result
 from ._plan import choose
 from ._problem import MODES, ConvProblem
 from ._run.runner import PyRunner, Runner
-from ._strategies import Frame, algorithm_of, convolution_runner, dtypes_of
+from ._strategies import Frame, algorithm_of, bytes_of, convolution_runner, dtypes_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,6 +114,7 @@ class ConvCall(NamedTuple):
     given: Args  # as check_plain and check_transposed take them
     algorithm: str
     use: choose.WeightUse = choose.WeightUse.ONCE
+    dtype: Any = None  # of the result, where that was asked for
 
     @property
     def arrays(self) -> Args:
@@ -123,7 +124,7 @@ class ConvCall(NamedTuple):
 class Convolution:
     """conv1d, conv2d, conv3d."""
 
-    parameters = "input weight bias stride padding dilation groups padding_mode out algorithm"
+    parameters = "input weight bias stride padding dilation groups padding_mode out algorithm dtype"
     transposed = False
 
     def __init__(self, name: str, rank: int):
@@ -146,16 +147,19 @@ class Convolution:
         )
         params.algorithm(self.name, algorithm)
         given = (*given[:3], groups, *given[4:])
-        return self.resolve(ConvCall(x, weight, bias, given, algorithm))
+        return self.resolve(ConvCall(x, weight, bias, given, algorithm, dtype=args[10]))
 
     def resolve(self, call: ConvCall) -> Runner:
         dtype = arrays.common_dtype(self.name, input=call.x, weight=call.weight, bias=call.bias)
+        dtype = arrays.wider_dtype(self.name, call.dtype, dtype)
         element = _elements.element(dtype)
         computed = np.dtype(element.conv)
         checked = self.check(call.x.shape, call.weight.shape, computed.itemsize, call.given)
         if call.algorithm == "fft":
             params.fft_serves(self.name, computed)
         dtypes = dtypes_of(call.arrays, dtype, element.conv)
+        if not self.transposed and call.algorithm in ("auto", "direct"):
+            dtypes = dtypes._replace(bytes=bytes_of(call.x, call.weight, dtype))
         strategy = self.strategy(checked, dtypes, call)
         params.served(self.name, call.algorithm, algorithm_of(strategy))
         if isinstance(strategy, choose.Pieces):
@@ -189,7 +193,9 @@ class Convolution:
 class TransposedConvolution(Convolution):
     """conv_transpose1d, conv_transpose2d, conv_transpose3d."""
 
-    parameters = "input weight bias stride padding output_padding groups dilation out algorithm"
+    parameters = (
+        "input weight bias stride padding output_padding groups dilation out algorithm dtype"
+    )
     transposed = True
 
     def check(self, shape: Shape, weight_shape: Shape, itemsize: int, given: Args) -> Checked:

@@ -11,9 +11,11 @@ cdef extern from *:
         return cconv_avx2() && __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512dq")
             && __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512vl");
     }
+    static int cconv_avx512vnni(void) { return cconv_avx512() && __builtin_cpu_supports("avx512vnni"); }
     #else
     static int cconv_avx2(void) { return 0; }
     static int cconv_avx512(void) { return 0; }
+    static int cconv_avx512vnni(void) { return 0; }
     #endif
     #if defined(__clang__)
     #define CCONV_COMPILER "clang " __clang_version__
@@ -27,6 +29,7 @@ cdef extern from *:
     """
     int cconv_avx2() nogil
     int cconv_avx512() nogil
+    int cconv_avx512vnni() nogil
     const char *CCONV_COMPILER
 
 cdef extern from "stamp.h":
@@ -44,3 +47,8 @@ def supported():
     if cconv_avx512():
         names.append("avx512")
     return names
+
+
+def extensions():
+    """Names of the instructions beside them that multiply bytes."""
+    return ["avx512vnni"] if cconv_avx512vnni() else []

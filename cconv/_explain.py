@@ -91,7 +91,7 @@ def computing(runner: Runner, why: str) -> dict[str, Any]:
         "reason": why,
     }
     if isinstance(strategy, choose.Direct):
-        tiled = kernel in (choose.Kernel.GEMM, choose.Kernel.PHASES)
+        tiled = kernel in (choose.Kernel.GEMM, choose.Kernel.INT8, choose.Kernel.PHASES)
         found.update(tile=report["tile"] if tiled else None, box=report["box"])
     found.update(workspace=report["workspace"], threads=report["threads"], isa=_isa.isa)
     return found

@@ -18,7 +18,17 @@ if TYPE_CHECKING:
 
 # "lowered" is for tests, built with CCONV_LOWERED=1 and never chosen by itself: AVX-512's widths in AVX2 instructions
 ISAS = ("lowered", "baseline", "avx2", "avx512")
-FOLDERS = {"float32": "f32", "float64": "f64", "int32": "i32", "int64": "i64"}
+FOLDERS = {
+    "float32": "f32",
+    "float64": "f64",
+    "int32": "i32",
+    "int64": "i64",
+    "int8": "i8",  # weights of bytes
+    "uint8": "u8",
+}
+# instructions beside an instruction set that multiply (unsigned by signed) bytes; built for those kernels alone
+EXTENSIONS = {"avx512": "avx512vnni"}
+EXTENSIONS_ALLOWED = os.environ.get("CCONV_VNNI", "1") != "0"
 
 
 def built() -> list[str]:
@@ -63,11 +73,21 @@ def folders() -> list[str]:
     return [isa, *reversed([name for name in lower if name != "lowered"])]
 
 
+def byte_folders() -> list[str]:
+    """The folder of the instructions that multiply bytes, if they are there and not refused."""
+    found = EXTENSIONS.get(isa, "")
+    able = EXTENSIONS_ALLOWED and found in _cpu.extensions()
+    folder = os.path.join(os.path.dirname(__file__), "kernels", found)
+    return [found] if able and os.path.isdir(folder) else []
+
+
 @functools.cache
 def kernel_module(dtype: str, module: str) -> Any:
     """The compiled kernels of one element type, loaded when first used."""
-    for folder in folders():
-        name = f"cconv.kernels.{folder}.{FOLDERS[dtype]}.{module}"
+    for folder in [*(byte_folders() if module == "int8" else ()), *folders()]:
+        # only where bytes are multiplied does it matter whether those of the weights have a sign
+        kind = "i8" if dtype == "uint8" and folder in ISAS else FOLDERS[dtype]
+        name = f"cconv.kernels.{folder}.{kind}.{module}"
         try:
             found = importlib.import_module(name)
         except ModuleNotFoundError as error:
@@ -88,10 +108,17 @@ def table(dtype: str, kernel: str) -> Any:
 @functools.cache
 def machine(dtype: str) -> Machine:
     """What plans of an element type have to know of the kernels."""
-    from ._plan.machine import Machine
+    from ._plan.machine import RATES, Machine
 
+    if FOLDERS[dtype] in ("i8", "u8"):
+        lanes, tile_rows = job.sizes(table(dtype, "int8"))
+        terms = kernel_module(dtype, "int8").terms
+        return Machine(
+            dtype=dtype, itemsize=4, lanes=lanes, tile_rows=tile_rows, isa=isa, terms=terms
+        )
     lanes, tile_rows = job.sizes(table(dtype, "gemm"))
-    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa)
+    rates = RATES.get(isa, RATES["avx2"])
+    return Machine(dtype, int(FOLDERS[dtype][1:]) // 8, lanes, tile_rows, isa, rates=rates)
 
 
 def show_config() -> dict[str, Any]:
@@ -101,9 +128,8 @@ def show_config() -> dict[str, Any]:
     Returns
     -------
     dict
-        version, isa (in use), isa_available, isa_built, compiler, threading ("pthreads", "win32" or
-        "none"), threads, vector_width (bits), numpy, python,
-        platform.
+        version, isa (in use), isa_available, isa_built, isa_int8 (in use for bytes), compiler, threading
+        ("pthreads", "win32" or "none"), threads, vector_width (bits), numpy, python, platform.
 
     Examples
     --------
@@ -124,6 +150,7 @@ def show_config() -> dict[str, Any]:
         "isa": isa,
         "isa_available": [name for name in built() if name in able],
         "isa_built": built(),
+        "isa_int8": (byte_folders() or [isa])[0],
         "compiler": _cpu.compiler,
         "threading": kind,
         "threads": get_num_threads(),

@@ -19,11 +19,12 @@ if TYPE_CHECKING:
 def kept_runner(owner: Any, x: Array) -> Runner:
     """The runner of a Prepacked for inputs like x; its arrays are (x,)."""
     weight, bias, given = owner._weight, owner._bias, owner._given
-    transposed, rank = owner._options.transposed, weight.ndim - 2
+    options = owner._options
+    transposed, rank = options.transposed, weight.ndim - 2
     checks.conv_arrays(owner._name, rank, x, weight, bias, given[3], transposed)
     call = (TransposedConvolution if transposed else Convolution)(owner._name, rank)
-    use, algorithm = choose.WeightUse.KEPT, owner._options.algorithm
-    runner = call.resolve(ConvCall(x, weight, bias, given, algorithm, use=use))
+    use, algorithm = choose.WeightUse.KEPT, options.algorithm
+    runner = call.resolve(ConvCall(x, weight, bias, given, algorithm, use=use, dtype=options.dtype))
     around = runner.function if isinstance(runner, PyRunner) else None
     work: Any
     if isinstance(runner, ConvProgram):

@@ -26,6 +26,7 @@ class Kind(IntEnum):
     NAME = 5  # a string
     SHAPE = 6  # a shape
     OUT = 7  # not part of the key; checked at every call
+    DTYPE = 8  # None or what makes a dtype
 
 
 class Signature(NamedTuple):
@@ -35,7 +36,7 @@ class Signature(NamedTuple):
     parameters: tuple[tuple[str, Kind], ...]
 
 
-ARRAY, OPTIONAL, SIZES, FLAG, NUMBER, NAME, SHAPE, OUT = Kind
+ARRAY, OPTIONAL, SIZES, FLAG, NUMBER, NAME, SHAPE, OUT, DTYPE = Kind
 # words stand for parameters of their kind
 KINDS = {
     "input weight grad_output indices": ARRAY,
@@ -46,6 +47,7 @@ KINDS = {
     "padding_mode algorithm": NAME,
     "input_size weight_size": SHAPE,
     "out": OUT,
+    "dtype": DTYPE,
 }
 KIND = {word: kind for words, kind in KINDS.items() for word in words.split()}
 

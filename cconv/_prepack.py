@@ -29,6 +29,7 @@ class PackOptions(NamedTuple):
     transposed: Any
     output_padding: Any
     algorithm: Any
+    dtype: Any = None
 
 
 class Prepacked:
@@ -42,7 +43,7 @@ class Prepacked:
     __slots__ = ("_bias", "_given", "_kept", "_name", "_options", "_runners", "_shared", "_weight")
 
     def __init__(self, weight: Any, bias: Any, options: PackOptions):
-        stride, padding, dilation, groups, mode, transposed, extra, algorithm = options
+        stride, padding, dilation, groups, mode, transposed, extra, algorithm, dtype = options
         name = "prepack"
         weight = checks.array(name, "weight", weight)
         rank = checks.packed_rank(name, weight)
@@ -57,6 +58,8 @@ class Prepacked:
         self._bias = None if bias is None else np.array(bias, order="C")
         self._weight.flags.writeable = False
         params.algorithm(f"prepack{' (transpose)' * transposed}", algorithm)
+        common = checks.common_dtype(name, weight=weight, bias=bias)
+        checks.wider_dtype(name, dtype, common)
         self._name = f"conv_transpose{rank}d" if transposed else f"conv{rank}d"
         if transposed:
             self._given = (stride, padding, extra, groups, dilation)

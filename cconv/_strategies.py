@@ -21,6 +21,7 @@ from ._run import fresh
 from ._run.conv import ConvProgram
 from ._run.elementwise import add, cast, move
 from ._run.runner import PyRunner, Runner
+from ._run.units import UnitProgram
 from .kernels.job import PadMode
 
 Array = np.ndarray[Any, np.dtype[Any]]
@@ -51,6 +52,8 @@ def convolution_runner(strategy: choose.Strategy, frame: Frame, dtype: np.dtype[
     match strategy:
         case choose.Direct():
             return ConvProgram(strategy, frame.rank, frame.batched, shape, frame.weight_shape)
+        case choose.Units():
+            return UnitProgram(strategy, frame.rank, frame.batched, shape, frame.weight_shape)
         case choose.Fft():
             return PyRunner(Overlap(strategy, shape), dtype, shape, strategy)
         case choose.Stacked():
@@ -78,6 +81,14 @@ def dtypes_of(arrays: Arrays, dtype: np.dtype[Any], computed: str) -> choose.Dty
     return choose.Dtypes(dtype.name, computed, same_dtype(arrays, dtype))
 
 
+def bytes_of(x: Array, weight: Array, dtype: np.dtype[Any]) -> choose.Bytes | None:
+    """What the kernels of 8-bit integers have to know of the arrays, where they serve."""
+    kinds = [a.dtype.kind for a in (x, weight) if a.dtype.kind in "iu" and a.dtype.itemsize == 1]
+    if len(kinds) < 2 or dtype != np.int32:
+        return None
+    return choose.Bytes(kinds[0] == "i", kinds[1] == "i")
+
+
 def lowest(strategy: choose.Strategy) -> choose.Strategy:
     """What computes in the end: integers exactly, of pieces the first."""
     while True:
@@ -91,7 +102,7 @@ def lowest(strategy: choose.Strategy) -> choose.Strategy:
 
 WRAPPERS = (
     choose.Converted, choose.Doubled, choose.Pieces, choose.Powers, choose.Shifted, choose.Folded,
-    choose.Stacked,
+    choose.Stacked, choose.Units,
 )  # fmt: skip
 
 

@@ -49,6 +49,7 @@ Number = TypeVar(
     np.uint32,
     np.uint64,
 )
+Dtype: TypeAlias = type[Number] | np.dtype[Number]
 Real = TypeVar("Real", np.float16, np.float32, np.float64)
 Scalar = TypeVar("Scalar", bound=np.generic)
 Whole: TypeAlias = np.integer[Any] | np.bool_  # their averages are float64

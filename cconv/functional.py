@@ -22,12 +22,12 @@ if TYPE_CHECKING:
     from typing import Any
 
     import numpy as np
-    from numpy.typing import ArrayLike, NDArray
+    from numpy.typing import ArrayLike, DTypeLike, NDArray
 
     # "as": for those who write signatures like these
     from ._typing import Algorithm as Algorithm
     from ._typing import Array as Array
-    from ._typing import Function, Indices, Listed, Number, Real, Scalar, Untyped, Whole
+    from ._typing import Dtype, Function, Indices, Listed, Number, Real, Scalar, Untyped, Whole
     from ._typing import Padding as Padding
     from ._typing import PaddingMode as PaddingMode
     from ._typing import Pads as Pads
@@ -127,26 +127,38 @@ if TYPE_CHECKING:
     def conv2d(
         input: NDArray[Number], weight: NDArray[Number], bias: NDArray[Number] | None = None, stride: Size = 1,
         padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-        out: NDArray[Number] | None = None, algorithm: Algorithm = "auto",
+        out: NDArray[Number] | None = None, algorithm: Algorithm = "auto", dtype: None = None,
     ) -> NDArray[Number]: ...
     @overload
     def conv2d(
         input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Padding = 0,
         dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-        out: NDArray[Untyped] | None = None, algorithm: Algorithm = "auto",
+        out: NDArray[Untyped] | None = None, algorithm: Algorithm = "auto", dtype: None = None,
     ) -> Array: ...
     @overload
     def conv2d(  # type: ignore[overload-overlap] # both give `out`
         input: ArrayLike, weight: NDArray[Number] | Listed, bias: ArrayLike | None = None, stride: Size = 1,
         padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-        out: NDArray[Number], algorithm: Algorithm = "auto",
+        out: NDArray[Number], algorithm: Algorithm = "auto", dtype: None = None,
     ) -> NDArray[Number]: ...
     @overload
     def conv2d(
         input: NDArray[Number] | Listed, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1,
         padding: Padding = 0, dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
-        out: NDArray[Number], algorithm: Algorithm = "auto",
+        out: NDArray[Number], algorithm: Algorithm = "auto", dtype: None = None,
     ) -> NDArray[Number]: ...
+    @overload
+    def conv2d(
+        input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Padding = 0,
+        dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Number] | None = None, algorithm: Algorithm = "auto", dtype: Dtype[Number],
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv2d(
+        input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Padding = 0,
+        dilation: Size = 1, groups: int = 1, *, padding_mode: PaddingMode = "zeros",
+        out: NDArray[Untyped] | None = None, algorithm: Algorithm = "auto", dtype: DTypeLike | None,
+    ) -> Array: ...
     # fmt: on
 
 
@@ -162,6 +174,7 @@ def conv2d(
     padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
     algorithm: Algorithm = "auto",
+    dtype: DTypeLike | None = None,
 ) -> Array:
     """
     2-D convolution (cross-correlation, as in every deep-learning library).
@@ -190,12 +203,15 @@ def conv2d(
         "direct" sums in the order c, kh, kw; "winograd" multiplies less, with at most 4 times the rounding error
         (``CCONV_WINOGRAD=0`` in the environment keeps "auto" from it); "fft" is for large kernels: overlap-save with
         `numpy.fft`, not for integers. See `explain`.
+    dtype : data-type, optional
+        What the result is, and is summed in, as in `numpy.sum`: ``dtype=np.int32`` of uint8 and int8 arrays is exact
+        and fast. It must hold every number that the arrays' common dtype holds.
 
     Returns
     -------
     ndarray, shape (N, O, H', W') or (O, H', W')
-        ``H' = floor((H + 2p - d(kh-1) - 1) / s) + 1``. Its dtype is `numpy.result_type` of the arrays; integers wrap
-        as NumPy's do, float16 is summed in float32.
+        ``H' = floor((H + 2p - d(kh-1) - 1) / s) + 1``. Its dtype is `dtype`, or else `numpy.result_type` of the arrays,
+        in which integers wrap as NumPy's do: sums of uint8 then keep their last 8 bits. float16 is summed in float32.
 
     Raises
     ------
@@ -217,7 +233,7 @@ def conv2d(
              [-3., -3.]]]])
     """
     return _conv2d(
-        input, weight, bias, stride, padding, dilation, groups, padding_mode, out, algorithm
+        input, weight, bias, stride, padding, dilation, groups, padding_mode, out, algorithm, dtype
     )
 
 
@@ -234,9 +250,10 @@ def conv1d(
     padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
     algorithm: Algorithm = "auto",
+    dtype: DTypeLike | None = None,
 ) -> Array:
     return _conv1d(
-        input, weight, bias, stride, padding, dilation, groups, padding_mode, out, algorithm
+        input, weight, bias, stride, padding, dilation, groups, padding_mode, out, algorithm, dtype
     )
 
 
@@ -253,9 +270,10 @@ def conv3d(
     padding_mode: PaddingMode = "zeros",
     out: Array | None = None,
     algorithm: Algorithm = "auto",
+    dtype: DTypeLike | None = None,
 ) -> Array:
     return _conv3d(
-        input, weight, bias, stride, padding, dilation, groups, padding_mode, out, algorithm
+        input, weight, bias, stride, padding, dilation, groups, padding_mode, out, algorithm, dtype
     )
 
 
@@ -265,26 +283,38 @@ if TYPE_CHECKING:
     def conv_transpose2d(
         input: NDArray[Number], weight: NDArray[Number], bias: NDArray[Number] | None = None, stride: Size = 1,
         padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *,
-        out: NDArray[Number] | None = None, algorithm: TransposedAlgorithm = "auto",
+        out: NDArray[Number] | None = None, algorithm: TransposedAlgorithm = "auto", dtype: None = None,
     ) -> NDArray[Number]: ...
     @overload
     def conv_transpose2d(
         input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Pads = 0,
         output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
-        algorithm: TransposedAlgorithm = "auto",
+        algorithm: TransposedAlgorithm = "auto", dtype: None = None,
     ) -> Array: ...
     @overload
     def conv_transpose2d(  # type: ignore[overload-overlap] # both give `out`
         input: ArrayLike, weight: NDArray[Number] | Listed, bias: ArrayLike | None = None, stride: Size = 1,
         padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number],
-        algorithm: TransposedAlgorithm = "auto",
+        algorithm: TransposedAlgorithm = "auto", dtype: None = None,
     ) -> NDArray[Number]: ...
     @overload
     def conv_transpose2d(
         input: NDArray[Number] | Listed, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1,
         padding: Pads = 0, output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number],
-        algorithm: TransposedAlgorithm = "auto",
+        algorithm: TransposedAlgorithm = "auto", dtype: None = None,
     ) -> NDArray[Number]: ...
+    @overload
+    def conv_transpose2d(
+        input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Pads = 0,
+        output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Number] | None = None,
+        algorithm: TransposedAlgorithm = "auto", dtype: Dtype[Number],
+    ) -> NDArray[Number]: ...
+    @overload
+    def conv_transpose2d(
+        input: ArrayLike, weight: ArrayLike, bias: ArrayLike | None = None, stride: Size = 1, padding: Pads = 0,
+        output_padding: Size = 0, groups: int = 1, dilation: Size = 1, *, out: NDArray[Untyped] | None = None,
+        algorithm: TransposedAlgorithm = "auto", dtype: DTypeLike | None,
+    ) -> Array: ...
     # fmt: on
 
 
@@ -300,6 +330,7 @@ def conv_transpose2d(
     *,
     out: Array | None = None,
     algorithm: TransposedAlgorithm = "auto",
+    dtype: DTypeLike | None = None,
 ) -> Array:
     """
     2-D transposed convolution: the gradient of a convolution with respect to its input, as a layer that upsamples.
@@ -321,6 +352,8 @@ def conv_transpose2d(
     out : ndarray, optional
         Where the result goes.
     algorithm : {"auto", "direct", "winograd"}, default "auto"
+    dtype : data-type, optional
+        What the result is, and is summed in, as in `conv2d`. Without it integers wrap in the arrays' common dtype.
 
     Returns
     -------
@@ -346,7 +379,17 @@ def conv_transpose2d(
             [1., 1., 2., 2.]]])
     """
     return _conv_transpose2d(
-        input, weight, bias, stride, padding, output_padding, groups, dilation, out, algorithm
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        out,
+        algorithm,
+        dtype,
     )
 
 
@@ -363,9 +406,20 @@ def conv_transpose1d(
     *,
     out: Array | None = None,
     algorithm: TransposedAlgorithm = "auto",
+    dtype: DTypeLike | None = None,
 ) -> Array:
     return _conv_transpose1d(
-        input, weight, bias, stride, padding, output_padding, groups, dilation, out, algorithm
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        out,
+        algorithm,
+        dtype,
     )
 
 
@@ -382,9 +436,20 @@ def conv_transpose3d(
     *,
     out: Array | None = None,
     algorithm: TransposedAlgorithm = "auto",
+    dtype: DTypeLike | None = None,
 ) -> Array:
     return _conv_transpose3d(
-        input, weight, bias, stride, padding, output_padding, groups, dilation, out, algorithm
+        input,
+        weight,
+        bias,
+        stride,
+        padding,
+        output_padding,
+        groups,
+        dilation,
+        out,
+        algorithm,
+        dtype,
     )
 
 
@@ -1104,6 +1169,7 @@ def prepack(
     transposed: bool = False,
     output_padding: Size = 0,
     algorithm: Algorithm = "auto",
+    dtype: DTypeLike | None = None,
 ) -> Prepacked:
     """
     A convolution with its weights kept in the kernels' own layout: faster when it is called often.
@@ -1120,6 +1186,8 @@ def prepack(
         As in `conv_transpose2d`.
     algorithm : {"auto", "direct", "winograd", "fft"}, default "auto"
         As in `conv2d`; what cannot serve is refused at the first call.
+    dtype : data-type, optional
+        Of the results, as in `conv2d`; without it integers wrap.
 
     Returns
     -------
@@ -1149,6 +1217,7 @@ def prepack(
         transposed=transposed,
         output_padding=output_padding,
         algorithm=algorithm,
+        dtype=dtype,
     )
     return Prepacked(weight, bias, options)
 

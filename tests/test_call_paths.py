@@ -30,7 +30,7 @@ def counted(name):
 
 
 def conv(x, w, stride=1, padding=0, b=None):
-    return x, w, b, stride, padding, 1, 1, "zeros", None, "auto"
+    return x, w, b, stride, padding, 1, 1, "zeros", None, "auto", None
 
 
 def pool(x, *window, indexed=False):
@@ -49,14 +49,14 @@ CALLS = {
     "lists": ("conv2d", conv(X, W, [1, 1], [1, [0, 1]])),
     "NumPy's integers": ("conv2d", conv(X, W, np.int64(1), np.array([1, 1]))),
     "nested lists": ("conv2d", conv(X.tolist(), W.tolist())),
-    "fft": ("conv2d", (*conv(X, W)[:-1], "fft")),
+    "fft": ("conv2d", (*conv(X, W)[:-2], "fft", None)),
     "indices": ("max_pool2d", pool(X, 2, 2, 0, indexed=True)),
     "bool": ("max_pool2d", pool(X > 0, 2, 2, 0)),
     "uint64": ("max_pool2d", pool(X.astype("u8"), [2, 2], None, 0)),
     "mean of integers": ("avg_pool2d", (X.astype("i4"), 2, 2, 0, False, True, None, 1, None)),
     "norm": ("lp_pool2d", (X, 3.0, 2, 2, False, 0, 1, None)),
     "adaptive": ("adaptive_max_pool2d", (X, [3, None], True, None)),
-    "transposed": ("conv_transpose2d", (X, W.swapaxes(0, 1), None, [2, 2], 0, [0, 1], 1, 1, None, "auto")),
+    "transposed": ("conv_transpose2d", (X, W.swapaxes(0, 1), None, [2, 2], 0, [0, 1], 1, 1, None, "auto", None)),
     "unfold": ("unfold", (X, [2, 2], 1, 0, 1)),
     "input gradient": ("conv2d_input", ([2, 4, 10, 10], W.astype("f2"), GY.astype("f2"), 1, 0, 1, 1, "zeros", None)),
     "reflected gradient": ("conv2d_input", ([2, 4, 8, 8], W, GY, 1, 1, 1, 1, "reflect", None)),

@@ -49,6 +49,24 @@ def common_dtype(name: str, **arrays: NDArray[Any] | None) -> np.dtype[Any]:
         raise TypeError(f"{name}: arrays must have a common dtype, got {listed}") from None
 
 
+def wider_dtype(name: str, wanted: Any, common: np.dtype[Any]) -> np.dtype[Any]:
+    """The dtype of a result, where it was asked for: one that holds every number of the arrays' common dtype."""
+    if wanted is None:
+        return common
+    try:
+        dtype = np.dtype(wanted).newbyteorder("=")
+    except TypeError:
+        raise TypeError(f"{name}: dtype must be a dtype, got {describe(wanted)}") from None
+    if not _elements.is_number(dtype) or dtype.kind == "b":
+        expected = "real or complex numbers of at most 8 bytes a part"
+        raise TypeError(f"{name}: dtype must be one of {expected}, got {dtype}")
+    if dtype != common and not np.can_cast(common, dtype, "safe"):
+        raise TypeError(
+            f"{name}: dtype must hold every {common}, which the arrays have, got {dtype}"
+        )
+    return dtype
+
+
 def batched(name: str, x: NDArray[Any], rank: int, parameter: str = "input") -> bool:
     if x.ndim not in (rank + 1, rank + 2):
         space = ", ".join("DHW"[3 - rank :])

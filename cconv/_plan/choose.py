@@ -3,6 +3,7 @@
 Of a convolution, in order. None of it depends on the batch or the number of threads: a sample has the same bits alone.
 
 pieces     arrays that have to be converted and are large: sample by sample, or some outputs at a time.
+units      8-bit integers whose result has 32 bits: int8 and int8_rows, several products in one instruction.
 floats     integers whose sums a float holds exactly, where that work is worth a look at their range.
 doubled    complex convolutions as real ones of twice the channels.
 fft        kernels of 256 taps and more where the cost model of `fft.pays` says so.
@@ -58,13 +59,17 @@ from .strategy import (
     Stacked,
     Step,
     Strategy,
+    UnitPlan,
+    Units,
     WeightGrad,
 )
+from .units import Bytes, units
 
 __all__ = [
     "Converted", "Direct", "Doubled", "Dtypes", "Fft", "Folded", "Kernel", "Machine", "Machines", "Piece", "Pieces",
     "Plain", "Pool", "PoolGrad", "Powers", "Ranged", "Shifted", "Stacked", "Step", "Strategy", "WeightGrad",
     "WeightUse",
+    "Bytes", "UnitPlan", "Units",
     "adaptive_average_in", "any_average", "any_convolution", "any_gradient", "any_maximum", "any_norm",
     "any_transposed", "average_in", "conv_input_gradient", "convolution", "input_gradient", "kernels",
     "norm_gradient", "pool", "pool_gradient", "stacks", "transpose_of", "transposed", "transposed_input_gradient",
@@ -84,6 +89,7 @@ class Dtypes(NamedTuple):
     result: str
     computed_in: str  # of the kernels
     as_given: bool  # every array has the result's type, in the machine's byte order
+    bytes: Bytes | None = None  # the arrays of a convolution that is summed in 32 bits, if they are
 
     @property
     def converted(self) -> bool:
@@ -105,6 +111,10 @@ def any_convolution(
     p: ConvProblem, after: Three, dtypes: Dtypes, machines: Machines, algorithm: str, use: WeightUse
 ) -> Strategy:
     """A convolution of any element type; `after` is the padding behind. What is converted is planned as ONCE."""
+    if dtypes.bytes is not None:
+        found = units(p, machines(dtypes.bytes.machine), dtypes.bytes, use)
+        if found is not None:
+            return found
     machine = machines(dtypes.computed_in)
     if dtypes.converted:
         use = WeightUse.ONCE

@@ -50,27 +50,32 @@ def fft(p: ConvProblem, m: Machine) -> FftPlan:
     return FftPlan((block[0], block[1], block[2]), channels, outputs)
 
 
-def pays(p: ConvProblem, m: Machine) -> bool:
-    """Whether transforms take less than half the cycles of multiply-adds, both as measured; only for many taps.
-
-    Half, because the FFT runs on one thread and the choice must not depend on how many there are.
-    """
-    taps = volume(p.kernel)
-    if taps < LEAST_TAPS or p.mode:
-        return False
+def overlap_cycles(p: ConvProblem, m: Machine) -> float:
+    """Cycles of transforms and products of spectra."""
     plan = fft(p, m)
     blocks, size = 1.0, volume(plan.block)
     for F, k, d, o, s in zip(plan.block, p.kernel, p.dilation, p.out, p.stride, strict=True):
         blocks *= ceil_div((o - 1) * s + 1, max(1, F - (k - 1) * d))
-    transform = size * (size.bit_length() + 4) * 0.9
+    transform = size * (size.bit_length() + 4) * m.rates.fft
     transforms = p.C * ceil_div(p.O, plan.outputs) + p.O * ceil_div(p.C, plan.channels)
-    cycles = p.G * (
-        blocks * (transforms * transform + 4 * p.C * p.O * size) + p.C * p.O * transform
-    )
-    # a tile of few rows waits for its loads
-    rate = m.lanes * (1.2 if p.O <= ROWS_CHANNELS else min(1.7, 0.14 * p.O))
-    direct = p.G * p.O * p.C * taps * p.out[0] * p.out[1] * p.out[2] / rate
-    return 2 * cycles < direct
+    products = m.rates.spectrum * p.C * p.O * size
+    return p.G * (blocks * (transforms * transform + products) + p.C * p.O * transform)
+
+
+def summed_cycles(p: ConvProblem, m: Machine) -> float:
+    """Cycles of the multiply-adds of a direct convolution; a tile of few rows waits for its loads."""
+    each = m.rates.rows if p.O <= ROWS_CHANNELS else m.rates.tile * max(1.18, 14.3 / p.O)
+    return p.G * p.O * p.C * volume(p.kernel) * volume(p.out) / m.lanes * each
+
+
+def pays(p: ConvProblem, m: Machine) -> bool:
+    """Whether transforms take less than half the cycles of multiply-adds; only for many taps.
+
+    Half, because the FFT runs on one thread and the choice must not depend on how many there are.
+    """
+    if volume(p.kernel) < LEAST_TAPS or p.mode:
+        return False
+    return 2 * overlap_cycles(p, m) < summed_cycles(p, m)
 
 
 def fft_reason(plan: FftPlan) -> str:

@@ -17,14 +17,69 @@ TRAINING_BATCH = 8
 WINOGRAD_ALLOWED = os.environ.get("CCONV_WINOGRAD", "1") != "0"  # for algorithm="auto"
 
 
+class Rates(NamedTuple):
+    """What one unit of work takes with an instruction set, in cycles: what half a vector of multiply-adds takes at the
+    peak. Costs in the plans are sums of these times numbers of units, and nothing else that was measured."""
+
+    tile: float  # a vector of multiply-adds on the register tile
+    rows: float  # one of the rows kernel, for few output channels
+    panel: float  # to fill a vector of a panel from the slab
+    near: float  # to read a byte of weights from L2
+    far: float  # from L3, or memory
+    transform: float  # Winograd: a vector at one point of the input or of the products
+    filters: float  # a vector operation on weights that are transformed
+    write_near: float  # to write a byte of transformed weights that stay in L2
+    write_far: float
+    fft: float  # a value at one level of a transform
+    spectrum: float  # a value of a product of spectra
+
+
+# Printed by `python -m benchmarks.calibrate` on the machines that docs/speed.md names, "avx2" by both. Others as AVX2.
+RATES = {
+    "avx2": Rates(
+        tile=0.5,
+        rows=0.83,
+        panel=4,
+        near=1 / 32,
+        far=1 / 8,
+        transform=10,
+        filters=1,
+        write_near=1 / 16,
+        write_far=1 / 4,
+        fft=0.9,
+        spectrum=4,
+    ),
+    "avx512": Rates(
+        tile=0.5,
+        rows=0.83,
+        panel=4,
+        near=1 / 32,
+        far=1 / 8,
+        transform=10,
+        filters=1,
+        write_near=1 / 16,
+        write_far=1 / 4,
+        fft=0.9,
+        spectrum=4,
+    ),
+}
+
+
 class Machine(NamedTuple):
     """The kernels of one element type: what their blocks are sized for."""
 
-    dtype: str  # "float32", "float64", "int32", "int64"
+    dtype: str  # "float32", "float64", "int32", "int64"; "int8", "uint8": of weights of bytes
     itemsize: int
     lanes: int  # elements of a vector
     tile_rows: int  # the register tile: so many output channels x 2 vectors
     isa: str
+    terms: int = 1  # products that a multiply-add of one element sums: of bytes 4 or 2
+    rates: Rates = RATES["avx2"]
+
+    @property
+    def sums(self) -> str:
+        """The dtype of results."""
+        return self.dtype if self.terms == 1 else "int32"
 
     @property
     def panel(self) -> int:

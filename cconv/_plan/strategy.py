@@ -45,6 +45,24 @@ class Direct(NamedTuple):
     reason: str
 
 
+class UnitPlan(NamedTuple):
+    """UnitTiling of kernels/job.pxd."""
+
+    by_columns: bool
+    channels: int
+    columns: int
+    hop: int
+    x_signed: bool
+    w_signed: bool
+
+
+class Units(NamedTuple):
+    """A convolution of bytes in sums of 32 bits; `inner` counts its channels, or its taps of a row, in units."""
+
+    inner: Direct
+    units: UnitPlan
+
+
 class Fft(NamedTuple):
     machine: Machine
     problem: ConvProblem
@@ -165,6 +183,7 @@ class Plain(NamedTuple):
 
 Strategy: TypeAlias = (
     Direct
+    | Units
     | Fft
     | Stacked
     | Pool

@@ -54,10 +54,10 @@ def fits(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> bool:
     )
 
 
-def weight_cycles(elements: int, itemsize: int, reads: int) -> float:
+def weight_cycles(elements: int, m: Machine, reads: int) -> float:
     """Cycles to read weights so many times: from L3 what does not fit L2."""
-    size = elements * itemsize
-    return size * reads / (8 if size > L2 else 32)
+    size = elements * m.itemsize
+    return size * reads * (m.rates.far if size > L2 else m.rates.near)
 
 
 def cycles(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> float:
@@ -66,10 +66,11 @@ def cycles(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> float:
     high = f if p.kernel[1] == 3 else 1
     vectors = ceil_div(p.out[0] * ceil_div(p.out[1], high) * ceil_div(p.out[2], f), m.lanes)
     blocks = winograd(p._replace(N=1), patch, m).blocks
-    cost = vectors * (places * terms * p.O / 2 + 10 * places * (terms + p.O))
-    cost += weight_cycles(places * plane(terms, p.O), m.itemsize, blocks)
+    tiles = m.rates.tile * places * terms * p.O
+    cost = vectors * (tiles + m.rates.transform * places * (terms + p.O))
+    cost += weight_cycles(places * plane(terms, p.O), m, blocks)
     if use is not WeightUse.KEPT:
-        cost += (5 + 0.2 * places) * terms * p.O * m.itemsize / 4 / use.samples
+        cost += m.rates.filters * (5 + 0.2 * places) * terms * p.O * m.itemsize / 4 / use.samples
     return cost
 
 
@@ -77,8 +78,8 @@ def direct_cycles(p: ConvProblem, m: Machine) -> float:
     """The same for the implicit GEMM."""
     taps, terms = p.kernel[1] * p.kernel[2], p.C * p.kernel[0]
     vectors = ceil_div(volume(p.out), m.lanes)
-    cost = vectors * taps * (terms * p.O / 2 + 4 * terms)
-    return cost + weight_cycles(taps * terms * p.O, m.itemsize, ceil_div(vectors, 48))
+    cost = vectors * taps * terms * (m.rates.tile * p.O + m.rates.panel)
+    return cost + weight_cycles(taps * terms * p.O, m, ceil_div(vectors, 48))
 
 
 def best_patch(p: ConvProblem, m: Machine, use: WeightUse, forced: bool) -> int:

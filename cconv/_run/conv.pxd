@@ -35,7 +35,8 @@ cdef struct ConvCode:
     Py_ssize_t *taps                # the memory of the slots' lists
     int count, slot_count
     bint gathers                    # whether any slot has a list
-    Py_ssize_t itemsize
+    Py_ssize_t itemsize             # of the output, the bias and what is packed
+    Py_ssize_t x_itemsize, w_itemsize
     Py_ssize_t G, C, O, K           # of the whole; K taps of its weights
     size_t block_bytes, kept_bytes, scratch_bytes   # what prepare() needs: for one call; to be kept; and besides
     double work                     # multiply-adds
@@ -65,6 +66,7 @@ cdef Status run(ConvCode *code, ConvCall *call) noexcept nogil
 
 cdef class ConvProgram(Program):
     cdef ConvCode code
+    cdef Form x_form
     cdef readonly object weight_shape
     cdef object slot_keys
 

@@ -159,7 +159,7 @@ cdef void point(ConvCode *code, int i, ConvCall *call, ConvJob *job) noexcept no
     for a in range(3):
         job.y = <char *>job.y + step.first[a] * call.ys[a] * itemsize
         job.ys[a] = call.ys[a] * step.step[a]
-        job.x = <char *>job.x + step.x_first[a] * call.xs[a] * itemsize
+        job.x = <char *>job.x + step.x_first[a] * call.xs[a] * code.x_itemsize
         job.xs[a] = call.xs[a] * step.x_step[a]
 
 
@@ -214,13 +214,14 @@ cdef class ConvProgram(Program):
         cdef int i, count = len(strategy.steps)
         self.shape_up(strategy, rank, batched, out_shape)
         self.form.line = strategy.flat
+        self.x_form = self.form
         if strategy.machine.real:
             table_of(strategy.machine, Kernel.WINOGRAD)  # loaded now: when it is needed, memory may be short
         self.weight_shape = weight_shape
         whole = strategy.whole
         code.G, code.C, code.O = whole.G, whole.C, whole.O
         code.K = whole.kernel[0] * whole.kernel[1] * whole.kernel[2]
-        code.itemsize = self.form.itemsize
+        code.itemsize = code.x_itemsize = code.w_itemsize = self.form.itemsize
         code.dtype = <PyObject *>strategy.machine.dtype
         code.jobs = <ConvJob *>PyMem_Calloc(max(1, count), sizeof(ConvJob))
         code.steps = <Step *>PyMem_Calloc(max(1, count), sizeof(Step))
@@ -345,7 +346,7 @@ cdef class ConvProgram(Program):
         call.threads = allowed_threads()
         call.threads = enter_call(call.threads)
         try:
-            take_dense(&w, weight, code.itemsize)
+            take_dense(&w, weight, code.w_itemsize)
             call.w = w.view.buf
             with nogil:
                 status = prepare(code, &call, True)
@@ -373,9 +374,9 @@ cdef class ConvProgram(Program):
         allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
-            take_input(&all[0], x, &self.form)
+            take_input(&all[0], x, &self.x_form)
             if weight is not None:
-                take_dense(&all[1], weight, self.form.itemsize)
+                take_dense(&all[1], weight, self.code.w_itemsize)
             if bias is not None:
                 take_dense(&all[2], bias, self.form.itemsize)
             y = self.take_result(all, 3, out)

@@ -18,7 +18,7 @@ cdef extern from "stamp.h":
 
 stamp = CCONV_STAMP_STRING.decode()
 ndarray = np.ndarray
-cdef object boolean = np.bool_, floating = np.floating, to_index = operator.index
+cdef object boolean = np.bool_, floating = np.floating, to_index = operator.index, to_dtype = np.dtype
 
 cdef enum Kind:                     # as in _operations.py, which says how each enters the key
     ARRAY
@@ -29,6 +29,7 @@ cdef enum Kind:                     # as in _operations.py, which says how each 
     NAME
     SHAPE
     OUT
+    DTYPE
 
 # ---------------------------------------------------------------- keys
 
@@ -75,6 +76,16 @@ cdef object canonical_sizes(value):
         return NONE
 
 
+cdef object dtype_key(value):
+    """A dtype by whatever names it, or None."""
+    if value is None:
+        return None
+    try:
+        return to_dtype(value)
+    except TypeError:
+        return NONE
+
+
 cdef object canonical(value, int kind):
     """What of a parameter a call's key holds: equal for what means the same."""
     if kind == FLAG:
@@ -83,6 +94,8 @@ cdef object canonical(value, int kind):
         return bool(value) if isinstance(value, (boolean, int)) else NONE
     if kind == NAME:
         return value if value is None or type(value) is str else NONE
+    if kind == DTYPE:
+        return dtype_key(value)
     if kind == NUMBER and type(value) is not int:
         return float(value) if isinstance(value, (float, floating)) else canonical_sizes(value)
     return canonical_sizes(value)

@@ -60,7 +60,7 @@ cdef class Program(Runner):
 
     cdef int shape_up(self, strategy, int rank, bint batched, out_shape) except -1:
         self.strategy = strategy
-        self.dtype = np.dtype(strategy.machine.dtype)
+        self.dtype = np.dtype(strategy.machine.sums)
         self.out_shape = out_shape
         self.out_bytes = array_bytes(out_shape, self.dtype)
         self.empty = 0 in out_shape

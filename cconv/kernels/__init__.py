@@ -5,6 +5,8 @@ Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 
 gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
+int8         convolutions of bytes in sums of 32 bits, dense and grouped        int8.pyx, units.pxd, int8.h
+int8_rows    the same with few output channels a group                         int8.pyx, units.pxd
 taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
 phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
@@ -27,6 +29,7 @@ rows      lines along W of an array; the kernel of this name reads them in place
 box       output positions of one item; item: what one thread takes, about a millisecond at most
 tile      the register tile: tile_rows (MR) output channels x 2 vectors of positions
 patch     Winograd's T x T input tile
+unit      32 bits of neighbouring terms of small integers, which one instruction multiplies and adds up
 panel     NR positions x K terms of input, filled for the tile
 packed    weights in a kernel's own order
 kw_first  order of summation c, kd, kw, kh, where neighbouring rows may share their loads
@@ -46,6 +49,8 @@ class Kernel(StrEnum):
     ROWS = "rows"
     TAPS = "taps"
     PHASES = "phases"
+    INT8 = "int8"
+    INT8_ROWS = "int8_rows"
     WINOGRAD = "winograd"
     POOL = "pool"
     WEIGHT_GRAD = "weight_grad"
@@ -59,6 +64,8 @@ MODULES = {
     Kernel.ROWS: "conv",
     Kernel.TAPS: "conv",
     Kernel.PHASES: "conv",
+    Kernel.INT8: "int8",
+    Kernel.INT8_ROWS: "int8",
     Kernel.WINOGRAD: "winograd",
     Kernel.WEIGHT_GRAD: "weight_grad",
     Kernel.WEIGHT_TAPS: "weight_grad",

@@ -64,10 +64,20 @@ cdef struct WinogradTiling:
     Py_ssize_t blocks               # items of a group, before output channels are split
     Py_ssize_t plane                # elements from one position of the transformed weights to the next
 
+cdef struct UnitTiling:
+    # int8: an element of the slab and of packed weights is a unit, 4 bytes or 2 halves of 16 bits, of neighbouring
+    # channels or columns, and `p` counts C or kernel[2] in units; here stands what the arrays have
+    int by_columns                  # a unit holds neighbouring taps of a row; 0: neighbouring channels
+    Py_ssize_t channels             # C
+    Py_ssize_t columns              # kernel[2]
+    Py_ssize_t hop                  # columns between the terms of a unit: dilation[2]; 0 where they are channels
+    int x_signed, w_signed
+
 cdef struct ConvJob:
     ConvSizes p
     ConvTiling t
     WinogradTiling wino
+    UnitTiling units
     void *x
     void *w
     void *bias

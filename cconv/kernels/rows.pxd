@@ -8,7 +8,7 @@
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.gemm cimport Block
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport VL, get_lines, load, put_lines, real, set1, store, vec
+from cconv.kernels.simd cimport VL, get_lines, load, mul_add, put_lines, real, set1, store, vec
 
 
 cdef struct Strip:
@@ -87,8 +87,8 @@ cdef inline void rows_tile(const int R, const int V, const Strip *s) noexcept no
         p = slab + off[k]
         for r in range(R):
             for v in range(V - 1):
-                acc[r * V + v] = acc[r * V + v] + a * load(p + r * step + v * VL)
-            acc[r * V + V - 1] = acc[r * V + V - 1] + a * load(p + r * step + last)
+                acc[r * V + v] = mul_add(acc[r * V + v], a, load(p + r * step + v * VL))
+            acc[r * V + V - 1] = mul_add(acc[r * V + V - 1], a, load(p + r * step + last))
     put_rows(R, V, s, acc)
 
 
@@ -161,7 +161,7 @@ cdef inline void shared_row(const int R, const int V, const int KH, const int S,
         x = load(p + (last if v == V - 1 else v * VL))
         for h in range(KH):
             if r - h >= 0 and (r - h) % S == 0 and r - h < R * S:
-                here.acc[(r - h) // S * V + v] = here.acc[(r - h) // S * V + v] + here.a[h] * x
+                here.acc[(r - h) // S * V + v] = mul_add(here.acc[(r - h) // S * V + v], here.a[h], x)
 
 
 cdef inline void shared_tile(const int R, const int V, const int KH, const int S, const Strip *s) noexcept nogil:

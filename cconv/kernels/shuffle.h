@@ -13,7 +13,7 @@
 #ifdef CCONV_SHUFFLE
 CCONV_INLINE void load2(const real *p, vec *even, vec *odd) {
     vec a = load(p), b = load(p + VL);
-#define CCONV_LANES (CCONV_VBYTES / (CCONV_DTYPE % 2 ? 8 : 4))
+#define CCONV_LANES (CCONV_VBYTES / (CCONV_DTYPE == 1 || CCONV_DTYPE == 3 ? 8 : 4))
 #if CCONV_LANES == 2
     *even = CCONV_SHUFFLE(a, b, 0, 2);
     *odd = CCONV_SHUFFLE(a, b, 1, 3);

@@ -21,7 +21,7 @@ typedef int32_t ireal;
 #elif CCONV_DTYPE == 1
 typedef double real;
 typedef int64_t ireal;
-#elif CCONV_DTYPE == 2
+#elif CCONV_DTYPE != 3 /* 2; 4 and 5: units of bytes, see int8.h */
 typedef int32_t real;
 typedef int32_t ireal;
 #else
@@ -56,6 +56,13 @@ CCONV_INLINE vec load(const real *p) { return *p; }
 CCONV_INLINE void store(real *p, vec v) { *p = v; }
 CCONV_INLINE vec set1(real x) { return x; }
 #define CCONV_PREFETCH(p) (void)(p)
+#endif
+
+/* c + a * b; of units, the products of their terms */
+#if CCONV_DTYPE >= 4
+#include "int8.h"
+#else
+CCONV_INLINE vec mul_add(vec c, vec a, vec b) { return c + a * b; }
 #endif
 
 /* to[i] = x[i] for i < n, without a loop where there are few: the last eight (four, two) may overlap those before. */

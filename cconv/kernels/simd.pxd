@@ -10,6 +10,7 @@ cdef extern from "simd.h" nogil:
     vec load(const real *p)
     void store(real *p, vec v)
     vec set1(real x)
+    vec mul_add(vec c, vec a, vec b)
     real sum_lanes(vec v)
     void prefetch "CCONV_PREFETCH"(const real *p)
     void put_lines(real *to, Py_ssize_t to_row, Py_ssize_t step, const real *x, Py_ssize_t x_row, Py_ssize_t rows,

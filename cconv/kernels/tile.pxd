@@ -6,7 +6,7 @@
 # broadcasts for 12 multiply-adds keep both FMA units busy. 14 rows on AVX-512, with its 32 registers.
 #
 # Each any_* holds one copy of the tile a height, which compilers take their time for: call them in one place a kernel.
-from cconv.kernels.simd cimport MR, NR, VL, load, prefetch, real, set1, store, vec
+from cconv.kernels.simd cimport MR, NR, VL, load, mul_add, prefetch, real, set1, store, vec
 
 
 cdef struct Product:
@@ -52,8 +52,8 @@ cdef inline void tile(const int m, const bint packed, const Product *p) noexcept
         b1 = load(b + VL)
         for i in range(m):
             w = set1(a[i * ra])
-            lo[i] = lo[i] + w * b0
-            hi[i] = hi[i] + w * b1
+            lo[i] = mul_add(lo[i], w, b0)
+            hi[i] = mul_add(hi[i], w, b1)
         a += ka
         b += NR
     for i in range(m):
@@ -89,8 +89,8 @@ cdef inline void pair(const int m, const bint packed, const Product *p) noexcept
     for _k in range(p.count):
         v = load(b)
         for i in range(m):
-            lo[i] = lo[i] + set1(a0[i * ra]) * v
-            hi[i] = hi[i] + set1(a1[i * ra]) * v
+            lo[i] = mul_add(lo[i], set1(a0[i * ra]), v)
+            hi[i] = mul_add(hi[i], set1(a1[i * ra]), v)
         if packed:
             # packed weights are one stream, read once where there are few positions: from memory in time
             prefetch(a0 + 384)
@@ -130,8 +130,8 @@ cdef inline void tile_at(const int m, const Product *p) noexcept nogil:
         b1 = load(p1 + off[k])
         for i in range(m):
             w = set1(a[i])
-            lo[i] = lo[i] + w * b0
-            hi[i] = hi[i] + w * b1
+            lo[i] = mul_add(lo[i], w, b0)
+            hi[i] = mul_add(hi[i], w, b1)
         a += m
     for i in range(m):
         store(p.c + i * ldc, lo[i])

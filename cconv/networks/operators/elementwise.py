@@ -165,8 +165,8 @@ def activation_of(node: Node) -> tuple[Any, ...]:
 
 
 @operator(
-    "Relu", "Tanh", "LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid", "HardSwish", "Mish", "Softsign", "ThresholdedRelu",
-    "Softplus", "Swish", "Gelu", memory="inplace",
+    "Relu", "Tanh", "LeakyRelu", "Elu", "Celu", "Selu", "HardSigmoid", "HardSwish", "Mish", "Softsign",
+    "ThresholdedRelu", "Softplus", "Swish", "Gelu", memory="inplace",
 )  # fmt: skip
 @operator("Gelu", "QuickGelu", memory="inplace", domain=MICROSOFT)
 def activation(node: Node, _setting: Setting) -> Run:

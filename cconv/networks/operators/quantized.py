@@ -7,7 +7,8 @@ from typing import Any
 import numpy as np
 
 from ..graph import Array, Node
-from .convolutions import attributes_of, convolve
+from .convolutions import attributes_of
+from .integers import Quantized, integer_sums, requantized
 from .pools import global_pool
 from .products import less_zero
 from .registry import Run, Setting, Unsupported, operator
@@ -80,22 +81,13 @@ def dynamic_quantize_linear(_node: Node, _setting: Setting) -> Run:
     return run
 
 
-def less_point(x: Array, zero: Array | None, shape: tuple[int, ...]) -> Array:
-    result = x.astype(np.int32)
-    if zero is not None:
-        result -= zero.astype(np.int32).reshape(shape if zero.size > 1 else ())
-    return result
-
-
 @operator("ConvInteger")
 def conv_integer(node: Node, _setting: Setting) -> Run:
     """int32 sums of (x - x_zero_point) * (w - w_zero_point); padding stands for the zero point."""
     a = attributes_of(node)
 
     def run(x: Array, w: Array, x_zero: Array | None = None, w_zero: Array | None = None) -> Array:
-        return convolve(
-            less_point(x, x_zero, ()), less_point(w, w_zero, (-1, *(1,) * (w.ndim - 1))), None, a
-        )
+        return integer_sums("ConvInteger", Quantized(x, x_zero, w, w_zero), None, a)
 
     return run
 
@@ -115,15 +107,9 @@ def qlinear_conv(node: Node, _setting: Setting) -> Run:
         *others: Any,
     ) -> Array:
         y_scale, y_zero, b = (*others, None)[:3]
-        column = (-1, *(1,) * (w.ndim - 1))
-        sums = convolve(less_point(x, x_zero, ()), less_point(w, w_zero, column), None, a)
-        if b is not None:
-            sums += b.reshape(column[:-1])
-        scale = (x_scale.astype(np.float32) * w_scale.astype(np.float32)).reshape(
-            -1
-        ) / y_scale.astype(np.float32)
-        scaled = sums * scale.reshape(column[:-1] if scale.size > 1 else ())
-        return saturated(scaled.astype(np.float32, copy=False), y_zero, y_zero.dtype)
+        sums = integer_sums("QLinearConv", Quantized(x, x_zero, w, w_zero), b, a)
+        scale = np.float32(x_scale) * np.asarray(w_scale, np.float32) / np.float32(y_scale)
+        return requantized(sums, scale, np.asarray(y_zero))
 
     return run
 

@@ -1,0 +1,221 @@
+"""The machine's rates, as `cconv/_plan/machine.py` has them: python -m benchmarks.calibrate [--seconds 0.05] [--check]
+
+Measured for the instruction set in use (`CCONV_ISA=avx2` for another one), on one thread:
+
+- The peak of multiply-adds, which a cycle is defined by: two vectors at the peak. Layers of 1 x 1 kernels in L1 and L2.
+- Copies in L1, L2, L3 and memory.
+- Layers of many shapes, forced to be direct, by Winograd and by FFT, prepacked and plain. The costs of `_plan` are sums
+  of rates times numbers of units: the numbers are the costs under rates of which one is 1 and the others 0, and the
+  rates are those that make the costs nearest to what was measured, by least squares of relative errors, none negative.
+
+It prints the entry of the table, and how far costs and measurements are apart. `--check` measures no rates, and says
+how the ones of the table do.
+"""
+
+from __future__ import annotations
+
+import argparse
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+
+import cconv
+from cconv._isa import machine as machine_of
+from cconv._plan import fft, winograd
+from cconv._plan.machine import Machine, Rates, WeightUse
+from cconv._problem import ConvProblem
+from cconv.kernels.job import PadMode
+
+from .layers import Layer, parse
+from .peers import Arrays, cconv_call
+from .timing import in_blocks, quantile
+
+# what is fitted, and on which layers: direct and Winograd together, since a choice compares them
+DENSE = [
+    f"conv 1x{c}x{n}x{n} {o}x{c}x3x3 p=1"
+    for c, o, n in (
+        (16, 16, 112), (32, 32, 56), (32, 96, 28), (64, 64, 56), (128, 128, 28), (256, 256, 14), (512, 512, 7),
+        (64, 8, 56), (256, 8, 28), (8, 128, 56), (64, 16, 28), (256, 64, 14), (48, 192, 20), (96, 24, 40),
+        (320, 40, 13), (33, 67, 45), (128, 512, 14), (512, 128, 14), (24, 24, 80), (160, 160, 10), (768, 96, 8),
+    )
+] + [
+    f"conv 1x{c}x{n} {o}x{c}x3 p=1" for c, o, n in ((64, 64, 4000), (256, 256, 500), (32, 128, 2000), (128, 16, 3000))
+]  # fmt: skip
+SPECTRA = [
+    "conv 1x1x160000 1x1x1001 p=500", "conv 1x1x40000 1x1x8001 p=4000", "conv 1x3x256x256 3x1x45x45 p=22 g=3",
+    "conv 1x8x8000 8x8x2001 p=1000", "conv 1x4x160x160 4x4x31x31 p=15",
+]  # fmt: skip
+FEW = [
+    "conv 1x1x160000 1x1x501 p=250", "conv 1x3x256x256 3x1x31x31 p=15 g=3", "conv 1x1x40000 2x1x1001 p=500",
+]  # fmt: skip
+FITTED = {
+    "dense": ("tile", "panel", "near", "far", "transform", "filters", "write_near", "write_far"),
+    "spectra": ("fft", "spectrum"),
+    "few": ("rows",),
+}
+
+
+def peak(seconds: float) -> float:
+    """Multiply-adds a second, of one thread."""
+    found = []
+    for c, o, n in ((96, 96, 96), (192, 192, 192), (128, 252, 256), (256, 256, 256)):
+        layer = parse(f"conv 1x{c}x{n} {o}x{c}x1")
+        run = cconv_call(layer, Arrays(layer), 1, True)
+        assert run is not None
+        found.append(c * o * n / in_blocks({"run": run}, 1, seconds)["run"] * 1e3)
+    return max(found)
+
+
+def copies(seconds: float) -> dict[str, float]:
+    """GB/s, read and written; what a call costs that copies next to nothing is taken off."""
+    found, nothing = {}, 0.0
+    for name, size in (("", 64), ("L1", 2**14), ("L2", 2**18), ("L3", 2**22), ("memory", 2**27)):
+        a, b = np.ones(size // 4, np.float32), np.ones(size // 4, np.float32)
+
+        def run(a: Any = a, b: Any = b) -> None:
+            np.copyto(b, a)
+
+        took = in_blocks({"run": run}, 1, seconds)["run"] - nothing
+        if name:
+            found[name] = 2 * size / took / 1e6
+        nothing = nothing or took
+    return found
+
+
+def problem(layer: Layer) -> ConvProblem:
+    """As the plans see it."""
+    rank, g = layer.rank, layer.get("groups")
+
+    def three(values: Any, fill: int) -> Any:
+        return (*(fill,) * (3 - rank), *values)
+
+    o, c = layer.weight[:2]
+    given: dict[str, Any] = {
+        "N": layer.input[0], "G": g, "C": c, "O": o // g, "size": three(layer.input[2:], 1),
+        "kernel": three(layer.kernel, 1), "stride": three(layer.axes("stride"), 1),
+        "dilation": three(layer.axes("dilation"), 1), "before": three(layer.axes("padding"), 0),
+        "out": three(layer.output()[2:], 1), "mode": PadMode.PAD_ZEROS,
+    }  # fmt: skip
+    return ConvProblem(**given)
+
+
+Cost = Callable[[ConvProblem, Machine], float]
+
+
+def by_winograd(use: WeightUse) -> Cost:
+    """What the model takes for the patches that it would choose."""
+
+    def cost(p: ConvProblem, m: Machine) -> float:
+        real = machine_of(m.dtype)
+        patch = winograd.best_patch(p, real, use, True)
+        return p.G * winograd.cycles(p, patch, m, use)
+
+    return cost
+
+
+def cases(kind: str, dtype: str) -> list[tuple[str, Layer, str, bool, Cost]]:
+    """(what, layer, algorithm, prepacked, cost) of everything that is fitted together."""
+    found: list[tuple[str, Layer, str, bool, Cost]] = []
+    if kind == "dense":
+        for layer in map(parse, DENSE):
+            for kept, use in ((True, WeightUse.KEPT), (False, WeightUse.ONCE)):
+                if winograd.best_patch(problem(layer), machine_of(dtype), use, True):
+                    found.append(("winograd", layer, "winograd", kept, by_winograd(use)))
+            found.append(
+                ("direct", layer, "direct", True, lambda p, m: p.G * winograd.direct_cycles(p, m))
+            )
+    elif kind == "spectra":
+        found += [("fft", layer, "fft", True, fft.overlap_cycles) for layer in map(parse, SPECTRA)]
+    else:
+        found += [("rows", layer, "direct", True, fft.summed_cycles) for layer in map(parse, FEW)]
+    return found
+
+
+def features(p: ConvProblem, m: Machine, cost: Cost, names: tuple[str, ...]) -> list[float]:
+    """Units of each rate: the cost where it is 1 and the others are 0."""
+    nothing = dict.fromkeys(Rates._fields, 0.0)
+    found = [cost(p, m._replace(rates=Rates(**nothing | {name: 1.0}))) for name in names]
+    assert cost(p, m._replace(rates=Rates(**nothing))) == 0, "a cost that no rate stands for"
+    return found
+
+
+def nonnegative(a: Any, b: Any) -> Any:
+    """The x >= 0 that makes |a x - b| least, by leaving out what would be negative."""
+    used = list(range(a.shape[1]))
+    while True:
+        x = np.linalg.lstsq(a[:, used], b, rcond=None)[0]
+        if (x >= 0).all():
+            break
+        del used[int(np.argmin(x))]
+    result = np.zeros(a.shape[1])
+    result[used] = x
+    return result
+
+
+def measured(kind: str, clock: float, seconds: float, dtype: str) -> list[tuple[Any, ...]]:
+    """Of every case: what, layer, prepacked, problem, cost, cycles."""
+    found = []
+    for what, layer, algorithm, kept, cost in cases(kind, dtype):
+        run = cconv_call(layer, Arrays(layer, dtype), 1, kept, algorithm)
+        assert run is not None
+        ms = in_blocks({"run": run}, 1, seconds)["run"]
+        found.append((what, layer, kept, problem(layer), cost, ms * 1e-3 * clock))
+    return found
+
+
+def report(rows: list[tuple[Any, ...]], m: Machine) -> None:
+    """Cost over measurement: what, and the layers that are furthest off."""
+    ratios = [
+        (cost(p, m) / cycles, what, layer, kept) for what, layer, kept, p, cost, cycles in rows
+    ]
+    for what in dict.fromkeys(r[1] for r in ratios):
+        values = [r[0] for r in ratios if r[1] == what]
+        low, mid, high = (quantile(values, q) for q in (0.1, 0.5, 0.9))
+        print(
+            f"# {what}: cost / measured {low:.2f} {mid:.2f} {high:.2f} (tenth, median, ninetieth)"
+        )
+    far = sorted(ratios, key=lambda r: -abs(np.log(max(r[0], 1e-9))))[:6]
+    for ratio, what, layer, kept in far:
+        print(f"#   {ratio:5.2f} {what} {'prepacked' if kept else 'plain':<9} {layer.name}")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks.calibrate",
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    parser.add_argument("--seconds", type=float, default=0.03, help="for each layer")
+    parser.add_argument("--check", action="store_true", help="only compare the table's costs")
+    parser.add_argument("--dtype", default="float32", choices=("float32", "float64"))
+    args = parser.parse_args()
+    cconv.set_num_threads(1)
+    m = machine_of(args.dtype)
+    single = peak(args.seconds)
+    clock = single / machine_of("float32").lanes / 2
+    print(f"# {m.isa}: peak {2e-9 * single:.0f} GF/s float32, so {1e-9 * clock:.2f} GHz;", end=" ")
+    print(
+        "copies "
+        + ", ".join(f"{name} {rate:.0f}" for name, rate in copies(args.seconds).items())
+        + " GB/s"
+    )
+    rates = m.rates
+    for kind, names in FITTED.items():
+        rows = measured(kind, clock, args.seconds, args.dtype)
+        if not args.check:
+            a = np.array([features(p, m, cost, names) for *_, p, cost, _ in rows])
+            cycles = np.array([row[-1] for row in rows])
+            x = nonnegative(a / cycles[:, None], np.ones(len(cycles)))
+            rates = rates._replace(**dict(zip(names, map(float, x), strict=True)))
+        report(rows, m._replace(rates=rates))
+    print(f'    "{m.isa}": Rates(')
+    print(
+        *(f"        {name}={value:.3g}," for name, value in rates._asdict().items()),
+        "    ),",
+        sep="\n",
+    )
+
+
+if __name__ == "__main__":
+    main()
