@@ -112,14 +112,6 @@ def normal(p: ConvProblem) -> ConvProblem:
     )
 
 
-def flattened(p: ConvProblem) -> ConvProblem | None:
-    """An unpadded 1x1 convolution of stride 1 sees no space: one long axis instead of D, H and W, else None."""
-    if p.kernel != ONE or p.stride != ONE or p.before != NONE or p.out != p.size:
-        return None
-    line = (1, 1, volume(p.size))
-    return p._replace(size=line, out=line)
-
-
 def interleaved(p: ConvProblem) -> list[Part]:
     """A dilated stride-1 convolution with zero padding as d undilated ones an axis, on every d-th input.
 

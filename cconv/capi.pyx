@@ -65,15 +65,17 @@ cdef int status_of(error) noexcept:
     return STATUS_BAD_SPEC if isinstance(error, (TypeError, ValueError)) else STATUS_UNEXPECTED
 
 
-cdef int set_shape(Strides *to, shape, bint line) except -1:
-    """Strides of a contiguous array; `line`: its space is walked as one axis."""
-    cdef Py_ssize_t channels = shape[1]
+cdef int set_shape(Strides *to, shape, axes) except -1:
+    """Strides of a contiguous array whose axes of space are walked as others, as Form.axes of operand.pxd says."""
+    cdef Py_ssize_t step = 1
     size = three(shape[2:], 1)
-    to.s[2] = 1
-    to.s[1] = 0 if line else size[2]
-    to.s[0] = 0 if line else size[1] * size[2]
-    to.c = math.prod(size)
-    to.n = to.c * channels
+    steps = [0, 0, 0, math.prod(size)]
+    for length, a in reversed([*zip(size, axes, strict=True)]):
+        if length > 1 and (a == 3 or not steps[a]):
+            steps[a] = step if a < 3 else min(step, steps[3])
+        step *= length
+    to.s[0], to.s[1], to.s[2], to.c = steps
+    to.n = step * shape[1]
     return 0
 
 
@@ -83,8 +85,8 @@ cdef int make_conv(conv_spec *spec, Handle *handle) except -1:
     found = _specs.conv_spec(spec[0])
     program = ConvProgram(found.plain, spec.rank, True, found.out_shape, found.weight_shape)
     packing = ConvProgram(found.packed, spec.rank, True, found.out_shape, found.weight_shape)
-    set_shape(&handle.x, found.shape, found.plain.flat)
-    set_shape(&handle.y, found.out_shape, found.plain.flat)
+    set_shape(&handle.x, found.shape, found.plain.axes)
+    set_shape(&handle.y, found.out_shape, found.plain.axes)
     for a in range(spec.rank):
         spec.output[a] = found.out_shape[2 + a]
     handle.threads = allowed_threads()
@@ -231,8 +233,8 @@ cdef int make_pool(pool_spec *spec, Handle *handle, int kind, double norm) excep
     program = PoolProgram(found.strategy, spec.rank, True, found.out_shape)
     handle.by_plane, handle.narrow, handle.planes = found.by_plane, found.narrow, found.planes
     handle.window, handle.norm = found.taps, norm
-    set_shape(&handle.x, found.shape, False)
-    set_shape(&handle.y, found.out_shape, False)
+    set_shape(&handle.x, found.shape, (0, 1, 2))
+    set_shape(&handle.y, found.out_shape, (0, 1, 2))
     for a in range(spec.rank):
         spec.output[a] = found.out_shape[2 + a]
     handle.threads = allowed_threads()

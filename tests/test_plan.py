@@ -266,9 +266,9 @@ def test_integers_are_summed_as_they_are():
 
 def test_pointwise_layers_are_flat():
     found = kernels(layer(64, 64, (56, 56), (1, 1)), AVX512, "auto", WeightUse.ONCE)
-    assert found.flat and found.steps[0].problem.size == (1, 1, 56 * 56)
+    assert found.axes[1:] == (2, 2) and found.steps[0].problem.size == (1, 1, 56 * 56)
     found = kernels(layer(64, 64, (56, 56), (1, 1), stride=2), AVX512, "auto", WeightUse.ONCE)
-    assert not found.flat
+    assert found.axes == (0, 1, 2)
 
 
 def test_dilated_layers_are_interleaved_for_winograd():
@@ -295,10 +295,10 @@ def test_phases_are_written_as_one():
 
 
 def test_weights_are_packed_where_that_is_repaid():
-    p = layer(64, 64, (56, 56), (5, 5))
-    for use in WeightUse:
-        step = kernels(p, AVX512, "direct", use).steps[0]
-        assert step.plan.packed == (use is not WeightUse.ONCE)
+    for size in ((14, 14), (56, 56)):  # of a call's own weights: where many positions read them
+        for use in WeightUse:
+            step = kernels(layer(64, 64, size, (5, 5)), AVX512, "direct", use).steps[0]
+            assert step.plan.packed == (use is not WeightUse.ONCE or size == (56, 56))
     p = layer(1, 1, (56, 56), (5, 5), groups=8)
     assert not kernels(p, AVX512, "direct", WeightUse.KEPT).steps[0].plan.packed
 

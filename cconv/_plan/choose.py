@@ -7,9 +7,11 @@ units      8-bit integers whose result has 32 bits: int8 and int8_rows, several 
 floats     integers whose sums a float holds exactly, where that work is worth a look at their range.
 doubled    complex convolutions as real ones of twice the channels.
 fft        kernels of 256 taps and more where the cost model of `fft.pays` says so.
-flat       1 x 1 kernels without padding and stride: the spatial axes are one.
+geometry   taps of padding alone are dropped, and axes merged where they can be walked as one: 1 x 1 sees one long row.
 winograd   undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the cost model says that it is faster; a
            dilated layer as the undilated ones that it interleaves.
+inner      1 x 1 kernels (after that) on planes of few positions: dot products along the channels.
+turned     the same, of packed weights: lanes along the output channels where positions would not fill panels.
 rows       up to ROWS_CHANNELS output channels a group: filling panels would cost as much as multiplying them.
 taps       when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
 gemm       everything else: an implicit GEMM on the register tile.

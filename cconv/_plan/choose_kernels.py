@@ -11,21 +11,29 @@ from .._problem import (
     Part,
     PoolProblem,
     Three,
-    flattened,
     interleaved,
     transposed_phases,
     triple,
+    volume,
 )
 from ..kernels.job import PadMode, PoolOp
 from . import fft
 from .direct import DirectPlan, direct, joined
+from .geometry import Geometry, kept_places, merged
 from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse
+from .pointwise import PACKED_MOST, pointwise
 from .pool import pool_grad as plan_pool_grad
 from .pool import pool_plan
 from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, WeightGrad
 from .weight_grad import weight_grad as plan_weight_grad
 from .winograd import WinogradPlan, best_patch, winograd, winograd_reason
 
+PACKED = (
+    Kernel.GEMM,
+    Kernel.PHASES,
+    Kernel.TURNED,
+)  # kernels with an order of weights of their own
+PACKED_FROM = 256  # positions of a sample
 SHORT = 8  # strides up to which phases are each their own convolution
 
 
@@ -51,9 +59,10 @@ def convolution(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> D
 def kernels(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> Direct:
     """The same where the FFT is out of the question: of gradients, and of blocks of the FFT that are not finite."""
     algorithm = own_algorithm(m, algorithm)
-    parts, flat = split(p, m, algorithm, use)
+    geometry = merged(p, m, True, algorithm)
+    parts = split(geometry.problem, m, algorithm, use)
     choices = [choose_part(part.problem, m, algorithm, use) for part in parts]
-    return assemble(m, p, parts, choices, flat, use)
+    return assemble(m, p, parts, choices, geometry, use)
 
 
 def transposed(
@@ -61,14 +70,16 @@ def transposed(
 ) -> Direct:
     """A transposed convolution: `whole`, `before` and `out` as in `_problem.transposed_phases`."""
     algorithm = own_algorithm(m, algorithm)
-    parts, flat = transposed_phases(whole, before, out), False
+    geometry = merged(whole._replace(before=before, out=out), m, False, algorithm)
+    p = geometry.problem
+    parts = transposed_phases(p._replace(before=NONE, out=NONE), p.before, p.out)
     if len(parts) == 1:
         # stride 1: a plain convolution with its taps reversed
         taps = parts[0].taps
-        found, flat = split(parts[0].problem, m, algorithm, use)
+        found = split(parts[0].problem, m, algorithm, use)
         parts = [part._replace(taps=taps) for part in found]
     choices = [choose_part(part.problem, m, algorithm, use) for part in parts]
-    return assemble(m, whole, parts, join_phases(parts, choices, m), flat, use)
+    return assemble(m, whole, parts, join_phases(parts, choices, m), geometry, use)
 
 
 def takes_fft(p: ConvProblem, m: Machine, algorithm: str) -> bool:
@@ -82,11 +93,8 @@ def own_algorithm(m: Machine, algorithm: str) -> str:
     return "direct" if not m.real or (algorithm == "auto" and not WINOGRAD_ALLOWED) else algorithm
 
 
-def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> tuple[list[Part], bool]:
-    """The parts of a plain convolution: itself, one long axis of it, or undilated ones for Winograd; whether flat."""
-    line = flattened(p)
-    if line is not None:
-        return [Part(line, NONE, ONE)], True
+def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> list[Part]:
+    """The parts of a plain convolution: itself, or undilated ones for Winograd."""
     forced = algorithm == "winograd"
     if (
         algorithm != "direct"
@@ -97,8 +105,8 @@ def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> tuple[l
     ):
         parts = interleaved(p)
         if parts and all(best_patch(part.problem, m, use, forced) for part in parts):
-            return parts, False
-    return [Part(p, NONE, ONE)], False
+            return parts
+    return [Part(p, NONE, ONE)]
 
 
 def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> Choice:
@@ -106,6 +114,9 @@ def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> C
         patch = best_patch(p, m, use, algorithm == "winograd")
         if patch:
             return Choice(Kernel.WINOGRAD, winograd(p, patch, m), winograd_reason(p, patch))
+    found = pointwise(p, m, use)
+    if found is not None:
+        return Choice(*found)
     return Choice(*direct(p, m))
 
 
@@ -127,6 +138,15 @@ def join_phases(parts: list[Part], choices: list[Choice], m: Machine) -> list[Ch
     return result
 
 
+def packs(p: ConvProblem, kernel: Kernel, m: Machine, use: WeightUse) -> bool:
+    """Whether weights are packed: to be kept, and in a call where enough positions read them, rows of a tile in one
+    stream. Of a few positions packing would cost more than it gains."""
+    if use is not WeightUse.ONCE or kernel not in (Kernel.GEMM, Kernel.PHASES):
+        return kernel in PACKED
+    size = p.G * p.O * p.C * volume(p.kernel) * m.itemsize
+    return kernel is Kernel.GEMM and volume(p.out) >= PACKED_FROM and size <= PACKED_MOST
+
+
 def list_taps(depths: range, rows: range, columns: range, kernel: Three) -> tuple[int, ...]:
     """Where the taps of a part of a transposed convolution lie in its weights, in the part's own order: reversed."""
     return tuple(
@@ -138,20 +158,23 @@ def list_taps(depths: range, rows: range, columns: range, kernel: Three) -> tupl
 
 
 def assemble(
-    m: Machine, whole: ConvProblem, parts: list[Part], choices: list[Choice], flat: bool,
-    use: WeightUse,
+    m: Machine, whole: ConvProblem, parts: list[Part], choices: list[Choice],
+    geometry: Geometry, use: WeightUse,
 ) -> Direct:  # fmt: skip
     """The parts as steps; of a transposed convolution, those that interleave share their taps."""
     places: dict[tuple[int, ...] | None, int] = {}
     steps = []
     for part, (kind, plan, _) in zip(parts, choices, strict=True):
-        taps = None if part.taps is None else list_taps(*part.taps, whole.kernel)
+        taps = None
+        if part.taps is not None:
+            taps = list_taps(*part.taps, geometry.problem.kernel)
+        elif geometry.taps is not None:
+            taps = kept_places(geometry.taps, whole.kernel)
         at = places.setdefault(taps, len(places))
         phases = 1
         if isinstance(plan, DirectPlan):
             phases = plan.phases
-            packed = use is not WeightUse.ONCE and kind in (Kernel.GEMM, Kernel.PHASES)
-            plan = plan._replace(packed=packed)
+            plan = plan._replace(packed=packs(part.problem, kind, m, use))
         steps.append(
             Step(
                 kernel=kind,
@@ -172,7 +195,8 @@ def assemble(
         whole=whole,
         steps=tuple(steps),
         weights=tuple(places),
-        flat=flat,
+        swapped=parts[0].taps is not None,
+        axes=geometry.axes,
         use=use,
         algorithm="winograd" if transforms else "direct",
         reason=reason,
@@ -243,8 +267,9 @@ def transposed_input_gradient(p: ConvProblem, m: Machine) -> Direct:
 
 
 def weight_gradient(p: ConvProblem, m: Machine) -> WeightGrad:
-    found = plan_weight_grad(p, m)
-    return WeightGrad(machine=m, **found._asdict())
+    geometry = merged(p, m, False, "direct")
+    found = plan_weight_grad(geometry.problem, m)
+    return WeightGrad(machine=m, axes=geometry.axes, **found._asdict())
 
 
 # ---------------------------------------------------------------- pools

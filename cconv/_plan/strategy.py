@@ -36,10 +36,11 @@ class Direct(NamedTuple):
     machine: Machine
     whole: ConvProblem
     steps: tuple[Step, ...]
-    # None: the weights as they are. Else where each tap lies among the K taps of a transposed convolution's weights
-    # (G, C, O, K), which are gathered as (G, O, C, taps).
+    # None: the weights as they are. Else where each tap lies among the K taps of the weights (G, O, C, K), or of a
+    # transposed convolution's (G, C, O, K), which are gathered as (G, O, C, taps).
     weights: tuple[tuple[int, ...] | None, ...]
-    flat: bool  # the spatial axes are one
+    swapped: bool  # they are a transposed convolution's
+    axes: Three  # which axis of the steps each of the whole's is part of; 3: channels
     use: WeightUse
     algorithm: str  # "direct" or "winograd"
     reason: str
@@ -99,6 +100,7 @@ class Pool(NamedTuple):
 class WeightGrad(NamedTuple):
     machine: Machine
     problem: ConvProblem  # channels of input and output in each other's place where plan.swapped
+    axes: Three  # as Direct.axes
     kernel: Kernel
     slab: DirectPlan
     plan: WeightGradPlan

@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._problem import NONE, ONE, ConvProblem, flattened
+from .._problem import NONE, ONE, ConvProblem
 from .direct import direct
+from .geometry import STAY, merged
 from .machine import Kernel, Machine, WeightUse, ceil_div
 from .strategy import Direct, Step, UnitPlan, Units
 
@@ -41,8 +42,11 @@ def units(p: ConvProblem, m: Machine, given: Bytes, use: WeightUse) -> Units | N
     """The convolution by int8 or int8_rows; None where a slab would not fit, or nothing is computed."""
     if 0 in (p.N, p.G, p.O, *p.out, *p.kernel):
         return None
-    line = flattened(p)
-    whole, by_columns = in_units(line or p, m.terms)
+    geometry = merged(p, m, True, "direct")
+    axes = STAY
+    if geometry.taps is None:  # else weights would have to be gathered, which are bytes
+        p, axes = geometry.problem, geometry.axes
+    whole, by_columns = in_units(p, m.terms)
     found = direct(whole, m)
     kernels = {Kernel.GEMM: Kernel.INT8, Kernel.ROWS: Kernel.INT8_ROWS}
     if found.kernel not in kernels:
@@ -56,7 +60,7 @@ def units(p: ConvProblem, m: Machine, given: Bytes, use: WeightUse) -> Units | N
         weights=0, phases=1,
     )  # fmt: skip
     inner = Direct(
-        machine=m, whole=whole, steps=(step,), weights=(None,), flat=line is not None, use=use,
+        machine=m, whole=whole, steps=(step,), weights=(None,), swapped=False, axes=axes, use=use,
         algorithm="direct",
         reason=f"{m.terms} {width} of neighbouring {what} in one multiply-add; {found.reason}",
     )  # fmt: skip

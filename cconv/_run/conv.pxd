@@ -9,7 +9,7 @@ from cconv.kernels.job cimport ConvJob, KernelTable, Watch
 
 cdef struct Slot:
     # weights as one step needs them, or several: read where they lie, copied, gathered or packed
-    Py_ssize_t *taps                # where each tap lies among the K of the caller's (G, C, O, K); NULL: as they lie
+    Py_ssize_t *taps                # where each tap lies among the K of the caller's; NULL: as they lie
     Py_ssize_t count                # taps
     KernelTable *packer             # NULL: not packed
     int step                        # the first that reads them
@@ -38,6 +38,7 @@ cdef struct ConvCode:
     Py_ssize_t itemsize             # of the output, the bias and what is packed
     Py_ssize_t x_itemsize, w_itemsize
     Py_ssize_t G, C, O, K           # of the whole; K taps of its weights
+    Py_ssize_t c_step, o_step       # from one channel of its weights to the next
     size_t block_bytes, kept_bytes, scratch_bytes   # what prepare() needs: for one call; to be kept; and besides
     double work                     # multiply-adds
     PyObject *dtype                 # its name, borrowed

@@ -40,7 +40,7 @@ cdef struct Gather:
 
 
 cdef void gather_taps(const element *w, const Gather *here, Py_ssize_t g, Py_ssize_t c0) noexcept nogil:
-    """to[g, o, c, t] = w[g, c, o, taps[t]] of 16 channels: they are read once for all slots with taps."""
+    """to[g, o, c, t] = w[g, c or o, o or c, taps[t]] of 16 channels: they are read once for all slots with taps."""
     cdef const ConvCode *code = here.code
     cdef Py_ssize_t o, _c, c1 = min(c0 + 16, code.C), t
     cdef const element *from_
@@ -54,12 +54,12 @@ cdef void gather_taps(const element *w, const Gather *here, Py_ssize_t g, Py_ssi
                 continue
             to = <element *>(here.scratch + slot.raw if slot.raw >= 0 else here.block + slot.at)
             to += ((g * code.O + o) * code.C + c0) * slot.count
-            from_ = w + ((g * code.C + c0) * code.O + o) * code.K
+            from_ = w + g * code.C * code.O * code.K + c0 * code.c_step + o * code.o_step
             for _c in range(c0, c1):
                 for t in range(slot.count):
                     to[t] = from_[slot.taps[t]]
                 to += slot.count
-                from_ += code.O * code.K
+                from_ += code.c_step
 
 
 cdef void gather_item(void *job, Py_ssize_t item, char *_workspace) noexcept nogil:
@@ -213,7 +213,6 @@ cdef class ConvProgram(Program):
         cdef ConvCode *code = &self.code
         cdef int i, count = len(strategy.steps)
         self.shape_up(strategy, rank, batched, out_shape)
-        self.form.line = strategy.flat
         self.x_form = self.form
         if strategy.machine.real:
             table_of(strategy.machine, Kernel.WINOGRAD)  # loaded now: when it is needed, memory may be short
@@ -221,6 +220,7 @@ cdef class ConvProgram(Program):
         whole = strategy.whole
         code.G, code.C, code.O = whole.G, whole.C, whole.O
         code.K = whole.kernel[0] * whole.kernel[1] * whole.kernel[2]
+        code.c_step, code.o_step = (code.O * code.K, code.K) if strategy.swapped else (code.K, code.C * code.K)
         code.itemsize = code.x_itemsize = code.w_itemsize = self.form.itemsize
         code.dtype = <PyObject *>strategy.machine.dtype
         code.jobs = <ConvJob *>PyMem_Calloc(max(1, count), sizeof(ConvJob))

@@ -11,7 +11,8 @@ cdef struct Form:
     Py_ssize_t itemsize
     int rank
     bint batched
-    bint line                       # their space is walked as one axis
+    bint merges                     # axes of space are walked as others, as `axes` says
+    int axes[3]                     # which each of D, H, W is part of: 0, 1, 2, or 3 for the channels
 
 
 cdef struct Operand:
@@ -41,21 +42,29 @@ cdef inline int hold(Operand *o, array, int flags) except -1:
     return 0
 
 
-cdef inline bint one_line(Operand *o, int rank) noexcept:
-    """Whether the spatial axes can be walked as one, with a single stride (left in s[2])."""
-    cdef int i
-    cdef Py_ssize_t step = 0, length = 1
+cdef inline bint merge_axes(Operand *o, const Form *form) noexcept:
+    """Strides of merged axes, where those that are one can be walked with a single stride; else False."""
+    cdef int i, a, lead = 1 + form.batched
+    cdef Py_ssize_t length[4]
+    cdef Py_ssize_t step[4]
     cdef Py_buffer *view = &o.view
-    for i in range(view.ndim - 1, view.ndim - 1 - rank, -1):
+    for a in range(4):
+        length[a], step[a] = 1, 0
+    for i in range(lead + form.rank - 1, lead - 1, -1):
+        a = form.axes[3 - form.rank + i - lead]
         if view.shape[i] == 1:
             continue
-        if length == 1:
-            step = view.strides[i]
-        elif view.strides[i] != step * length:
+        if length[a] == 1:
+            step[a] = view.strides[i]
+        elif view.strides[i] != step[a] * length[a]:
             return False
-        length *= view.shape[i]
-    o.s[0] = o.s[1] = 0
-    o.s[2] = step // view.itemsize
+        length[a] *= view.shape[i]
+    for a in range(3):
+        o.s[a] = step[a] // view.itemsize
+    if length[3] > 1:
+        if view.shape[lead - 1] > 1 and view.strides[lead - 1] != step[3] * length[3]:
+            return False
+        o.c = step[3] // view.itemsize
     return True
 
 
@@ -74,7 +83,7 @@ cdef inline bint locate(Operand *o, const Form *form) noexcept:
     o.s[0] = o.s[1] = o.s[2] = 0
     for i in range(form.rank):
         o.s[3 - form.rank + i] = view.strides[lead + i] // itemsize
-    return not form.line or one_line(o, form.rank)
+    return not form.merges or merge_axes(o, form)
 
 
 cdef inline int take_input(Operand *o, array, const Form *form) except -1:

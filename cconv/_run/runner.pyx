@@ -59,6 +59,7 @@ cdef class Program(Runner):
     """A runner that is one kernel's jobs, or a few, whose arrays have its dtype."""
 
     cdef int shape_up(self, strategy, int rank, bint batched, out_shape) except -1:
+        cdef int a
         self.strategy = strategy
         self.dtype = np.dtype(strategy.machine.sums)
         self.out_shape = out_shape
@@ -67,7 +68,11 @@ cdef class Program(Runner):
         self.form.itemsize = self.dtype.itemsize
         self.form.rank = rank
         self.form.batched = batched
-        self.form.line = self.dense = False
+        self.dense = False
+        axes = getattr(strategy, "axes", (0, 1, 2))
+        self.form.merges = axes != (0, 1, 2)
+        for a in range(3):
+            self.form.axes[a] = axes[a]
         return 0
 
     cdef object take_result(self, Operand *all, int inputs, out):

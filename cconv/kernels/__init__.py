@@ -4,6 +4,8 @@ cconv.kernels.<isa>.<dtype>.<module>, and each holds the tables of its kernels (
 Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 
 gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
+inner        1x1 on planes of few positions, whole-input kernels           conv.pyx, inner.pxd
+turned       1x1 on planes that would fill panels badly                        conv.pyx, turned.pxd
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
 int8         convolutions of bytes in sums of 32 bits, dense and grouped        int8.pyx, units.pxd, int8.h
 int8_rows    the same with few output channels a group                         int8.pyx, units.pxd
@@ -46,6 +48,8 @@ class Kernel(StrEnum):
     """The kernels, by the names of their tables."""
 
     GEMM = "gemm"
+    INNER = "inner"
+    TURNED = "turned"
     ROWS = "rows"
     TAPS = "taps"
     PHASES = "phases"
@@ -61,6 +65,8 @@ class Kernel(StrEnum):
 # the compiled module that holds a kernel's table
 MODULES = {
     Kernel.GEMM: "conv",
+    Kernel.INNER: "conv",
+    Kernel.TURNED: "conv",
     Kernel.ROWS: "conv",
     Kernel.TAPS: "conv",
     Kernel.PHASES: "conv",

@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Convolution kernels of one element type and one instruction set: gemm, rows, taps and phases.
+"""Convolution kernels of one element type and one instruction set: gemm, inner, turned, rows, taps and phases.
 
     y[n, o, od, oh, ow] = bias[o] + sum over c, kd, kh, kw of
                           w[o, c, kd, kh, kw] * x[n, c, od*s - p + kd*d, oh*s - p + kh*d, ow*s - p + kw*d]
@@ -11,16 +11,19 @@ k block) after the other,
   1. fill_box copies the input rows that the box reads into a zero-padded slab (L2), the columns de-interleaved by the
      stride, so that every tap of every output row is a contiguous run (slab.pxd);
   2. gemm.pxd or rows.pxd sums them.
-taps.pxd works without either. phases.pxd joins what gemm sums for the phases of a transposed convolution.
+taps.pxd, inner.pxd and turned.pxd work without. phases.pxd joins what gemm sums for the phases of a transposed
+convolution.
 
 Each output is one chain of multiply-adds in the order c, kd, kh, kw, or c, kd, kw, kh under `kw_first`, which depends
-on the weight's shape alone: the same bits for any thread, batch, strides and size of input.
+on the weight's shape alone: the same bits for any thread, batch, strides and size of input. Those of inner are sums of
+lanes, and depend on nothing but the channels.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, aim_box, find_box, taps_of
 from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, gemm_in_place, pack_tile
+from cconv.kernels.inner cimport INNER_MOST, inner_box
 from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.phases cimport Sums, fill_bias, merge_phases, tapless
@@ -28,6 +31,7 @@ from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_r
 from cconv.kernels.simd cimport MR, NR, VL, real
 from cconv.kernels.slab cimport fill_box
 from cconv.kernels.taps cimport taps_row
+from cconv.kernels.turned cimport pack_panel, turned_box, weight_panels
 
 
 cdef extern from "stamp.h":
@@ -165,6 +169,19 @@ cdef void rows_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept n
     sum_box(<ConvJob *>conv_job, &box, workspace, True, NULL)
 
 
+cdef void inner_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
+    cdef Box box
+    find_box(<ConvJob *>conv_job, item, &box)
+    inner_box(<ConvJob *>conv_job, &box, <real *>workspace)
+
+
+cdef void turned_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Box box
+    find_box(job, item, &box)
+    turned_box(job, &box, <real *>workspace, <real *>(workspace + job.slab_at))
+
+
 cdef void taps_item(void *conv_job, Py_ssize_t item, char *_workspace) noexcept nogil:
     cdef ConvJob *job = <ConvJob *>conv_job
     cdef Box box
@@ -214,6 +231,18 @@ cdef void pack_conv_item(void *conv_job, Py_ssize_t item, char *packed) noexcept
     pack_tile(<ConvJob *>conv_job, item, <real *>packed)
 
 
+cdef Py_ssize_t panel_weights(void *conv_job) noexcept nogil:
+    return pack_panels(conv_job) * (<ConvJob *>conv_job).p.C * NR
+
+
+cdef Py_ssize_t pack_panels(void *conv_job) noexcept nogil:
+    return (<ConvJob *>conv_job).p.G * weight_panels(<ConvJob *>conv_job)
+
+
+cdef void pack_panels_item(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:
+    pack_panel(<ConvJob *>conv_job, item, <real *>packed)
+
+
 cdef void lay_out_gemm(void *conv_job) noexcept nogil:
     """Offsets of the terms of a k block, slab, panels or the weights of a tile; vectors run past slab and panels."""
     cdef ConvJob *job = <ConvJob *>conv_job
@@ -234,6 +263,19 @@ cdef void lay_out_rows(void *conv_job) noexcept nogil:
 
 cdef void lay_out_taps(void *conv_job) noexcept nogil:
     (<ConvJob *>conv_job).workspace_bytes = 0
+
+
+cdef void lay_out_inner(void *conv_job) noexcept nogil:
+    """The channels of a k block, a row for each position."""
+    (<ConvJob *>conv_job).workspace_bytes = lines(INNER_MOST * (<ConvJob *>conv_job).t.channel * sizeof(real))
+
+
+cdef void lay_out_turned(void *conv_job) noexcept nogil:
+    """The sums of a panel, which whole vectors are read of; and the copied positions."""
+    cdef ConvJob *job = <ConvJob *>conv_job
+    cdef Py_ssize_t positions = job.t.samples * job.p.out[0] * job.p.out[1] * job.p.out[2]
+    job.slab_at = lines((positions * NR + VL) * sizeof(real))
+    job.workspace_bytes = job.slab_at + lines((positions * job.p.C + NR) * sizeof(real))
 
 
 cdef void lay_out_phases(void *conv_job) noexcept nogil:
@@ -287,10 +329,30 @@ TAPS.pack_item = NULL
 TAPS.refill = 0
 TAPS.split_least = 1
 
+cdef KernelTable INNER = GEMM
+INNER.name = "inner"
+INNER.run_item = inner_item
+INNER.lay_out = lay_out_inner
+INNER.pack_item = NULL
+INNER.grain = 5e5
+INNER.refill = 0.5
+
+cdef KernelTable TURNED = GEMM
+TURNED.name = "turned"
+TURNED.run_item = turned_item
+TURNED.lay_out = lay_out_turned
+TURNED.packed_size = panel_weights
+TURNED.pack_items = pack_panels
+TURNED.pack_item = pack_panels_item
+TURNED.grain = 5e5
+TURNED.refill = 0.5
+
 tables = {
     "gemm": PyCapsule_New(&GEMM, "cconv.kernel", NULL),
     "phases": PyCapsule_New(&PHASES, "cconv.kernel", NULL),
+    "inner": PyCapsule_New(&INNER, "cconv.kernel", NULL),
     "rows": PyCapsule_New(&ROWS, "cconv.kernel", NULL),
+    "turned": PyCapsule_New(&TURNED, "cconv.kernel", NULL),
     "taps": PyCapsule_New(&TAPS, "cconv.kernel", NULL),
 }
 stamp = CCONV_STAMP_STRING.decode()

@@ -11,7 +11,7 @@ from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport MR, NR, VL, get_lines, load, put_lines, real, store
+from cconv.kernels.simd cimport MR, NR, VL, get_lines, load, put_lines, real, store, transpose
 from cconv.kernels.tile cimport Product, any_pair, any_tile, any_tile_at, tile_row
 
 
@@ -32,14 +32,20 @@ cdef struct Block:
 
 cdef inline void pack_tile(ConvJob *job, Py_ssize_t item, real *to) noexcept nogil:
     """(G, O, K) rows into tiles of up to MR rows, k outer and row inner: a tile reads its weights as one stream."""
-    cdef Py_ssize_t K = job.p.C * taps_of(job), tiles = (job.p.O + MR - 1) // MR, k, i
+    cdef Py_ssize_t K = job.p.C * taps_of(job), tiles = (job.p.O + MR - 1) // MR, k = 0, i
     cdef Py_ssize_t o = tile_row(job.p.O, tiles, item % tiles), rows = tile_row(job.p.O, tiles, item % tiles + 1) - o
     cdef const real *w = <const real *>job.w + (item // tiles * job.p.O + o) * K
     to += (item // tiles * job.p.O + o) * K
-    for k in range(K):
+    # VL terms at once, of VL rows, the last rows first: their vectors run over into the next term's first rows
+    while (k + VL) * rows + VL <= K * rows:
+        i = (rows - 1) // VL * VL
+        while i >= 0:
+            transpose(w + i * K + k, K, <int>min(<Py_ssize_t>VL, rows - i), to + k * rows + i, rows, VL)
+            i -= VL
+        k += VL
+    for k in range(k, K):
         for i in range(rows):
-            to[0] = w[i * K + k]
-            to += 1
+            to[k * rows + i] = w[i * K + k]
 
 
 cdef inline int list_runs(ConvJob *job, const Box *box, Run *runs, Py_ssize_t first) noexcept nogil:

@@ -150,4 +150,38 @@ CCONV_INLINE void transpose(const real *p, ptrdiff_t ld, int rows, real *q, ptrd
         for (int i = 0; i < VL; i++) q[j * ldq + i] = i < rows ? p[i * ld + j] : 0;
 #endif
 }
+/* The vector at p: its last n lanes, 0 < n < VL, zeros before them. */
+CCONV_INLINE vec load_last(const real *p, ptrdiff_t n) {
+#ifdef CCONV_VECTORS
+    static const ireal kept[2 * 64 / sizeof(ireal)] = {[VL ... 2 * VL - 1] = -1};
+    ivec mask;
+    memcpy(&mask, kept + n, sizeof(mask));
+    return (vec)((ivec)load(p) & mask);
+#else
+    return *p;
+#endif
+}
+/* to[i] = the lanes of v[i] added up, i < n, by a tree that is the same for every vector; `to` has room for whole
+ * groups of VL sums. */
+CCONV_INLINE void sum_vectors(const vec *v, int n, real *to) {
+#ifdef CCONV_SHUFFLE
+#pragma GCC unroll 24
+    for (int g = 0; g < n; g += VL) {
+        vec w[VL], low, high;
+#pragma GCC unroll 16
+        for (int i = 0; i < VL; i++) w[i] = g + i < n ? v[g + i] : set1(0);
+#pragma GCC unroll 4
+        for (int half = VL / 2; half; half /= 2) {
+#pragma GCC unroll 8
+            for (int i = 0; i < half; i++) {
+                zip2(w[i], w[i + half], &low, &high);
+                w[i] = low + high;
+            }
+        }
+        store(to + g, w[0]);
+    }
+#else
+    for (int i = 0; i < n; i++) to[i] = sum_lanes(v[i]);
+#endif
+}
 #endif

@@ -24,3 +24,5 @@ cdef extern from "shuffle.h" nogil:
     void store2(real *p, vec a, vec b)
     void store4(real *p, vec a, vec b, vec c, vec d)
     void transpose(const real *p, Py_ssize_t ld, int rows, real *q, Py_ssize_t ldq, int columns)
+    vec load_last(const real *p, Py_ssize_t n)
+    void sum_vectors(const vec *v, int n, real *to)

@@ -10,7 +10,7 @@ from cconv.kernels.simd cimport MR, NR, VL, load, mul_add, prefetch, real, set1,
 
 
 cdef struct Product:
-    const real *a                   # packed: a[k*m + i], else a[i*K + k]
+    const real *a                   # packed: a[k*m + i]; packed == 2: a[k*K + i]; else a[i*K + k]
     const real *b                   # panel; tile_at: where the first vector lies
     const real *b1                  # tile_at: where the second lies
     const Py_ssize_t *off           # tile_at: from there to each term
@@ -24,12 +24,13 @@ cdef struct Product:
     bint first                      # starts from the bias; else from c
 
 
-cdef inline void tile(const int m, const bint packed, const Product *p) noexcept nogil:
+cdef inline void tile(const int m, const int packed, const Product *p) noexcept nogil:
     """m rows of two vectors of columns."""
     cdef vec lo[14]
     cdef vec hi[14]
     cdef vec b0, b1, w
-    cdef Py_ssize_t _k, ra = 1 if packed else p.K, ka = m if packed else 1, ldc = p.ldc
+    cdef Py_ssize_t _k, ra = 1 if packed else p.K, ldc = p.ldc
+    cdef Py_ssize_t ka = p.K if packed == 2 else m if packed else 1
     cdef int i
     cdef const real *a = p.a
     cdef const real *b = p.b
@@ -61,15 +62,16 @@ cdef inline void tile(const int m, const bint packed, const Product *p) noexcept
         store(c + i * ldc + VL, hi[i])
 
 
-cdef inline void pair(const int m, const bint packed, const Product *p) noexcept nogil:
+cdef inline void pair(const int m, const int packed, const Product *p) noexcept nogil:
     """The tile turned: 2 x m rows of one vector of columns, for panels that are at most half full."""
     cdef vec lo[14]
     cdef vec hi[14]
     cdef vec v
-    cdef Py_ssize_t _k, ra = 1 if packed else p.K, ka = m if packed else 1, ldc = p.ldc
+    cdef Py_ssize_t _k, ra = 1 if packed else p.K, ldc = p.ldc
+    cdef Py_ssize_t ka = p.K if packed == 2 else m if packed else 1
     cdef int i
     cdef const real *a0 = p.a
-    cdef const real *a1 = a0 + p.next * p.K
+    cdef const real *a1 = a0 + (p.next if packed == 2 else p.next * p.K)
     cdef const real *b = p.b
     cdef const real *bias = p.bias
     cdef real *c0 = p.c
@@ -91,7 +93,7 @@ cdef inline void pair(const int m, const bint packed, const Product *p) noexcept
         for i in range(m):
             lo[i] = mul_add(lo[i], set1(a0[i * ra]), v)
             hi[i] = mul_add(hi[i], set1(a1[i * ra]), v)
-        if packed:
+        if packed == 1:
             # packed weights are one stream, read once where there are few positions: from memory in time
             prefetch(a0 + 384)
             prefetch(a1 + 384)
@@ -139,7 +141,7 @@ cdef inline void tile_at(const int m, const Product *p) noexcept nogil:
         store(p.c1 + i * ldc, hi[i])
 
 
-cdef inline void any_tile(int m, const bint packed, const Product *p) noexcept nogil:
+cdef inline void any_tile(int m, const int packed, const Product *p) noexcept nogil:
     if m == 6: tile(6, packed, p)
     elif m == 5: tile(5, packed, p)
     elif m == 4: tile(4, packed, p)
@@ -158,7 +160,7 @@ cdef inline void any_tile(int m, const bint packed, const Product *p) noexcept n
         elif m == 7: tile(7, packed, p)
 
 
-cdef inline void any_pair(int m, const bint packed, const Product *p) noexcept nogil:
+cdef inline void any_pair(int m, const int packed, const Product *p) noexcept nogil:
     if m == 6: pair(6, packed, p)
     elif m == 5: pair(5, packed, p)
     elif m == 4: pair(4, packed, p)
