@@ -9,6 +9,7 @@ fft        kernels of 256 taps and more where the cost model of `fft.pays` says 
 flat       1 x 1 kernels without padding and stride: the spatial axes are one.
 winograd   undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the cost model says that it is faster; a
            dilated layer as the undilated ones that it interleaves.
+lanes      many small groups (depthwise) on short rows or small planes, a vector's lanes across the groups.
 rows       up to ROWS_CHANNELS output channels a group: filling panels would cost as much as multiplying them.
 taps       when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
 gemm       everything else: an implicit GEMM on the register tile.

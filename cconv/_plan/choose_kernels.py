@@ -19,6 +19,7 @@ from .._problem import (
 from ..kernels.job import PadMode, PoolOp
 from . import fft
 from .direct import DirectPlan, direct, joined
+from .lanes import lanes
 from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse
 from .pool import pool_grad as plan_pool_grad
 from .pool import pool_plan
@@ -26,6 +27,11 @@ from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, Weight
 from .weight_grad import weight_grad as plan_weight_grad
 from .winograd import WinogradPlan, best_patch, winograd, winograd_reason
 
+PACKED = (
+    Kernel.GEMM,
+    Kernel.PHASES,
+    Kernel.LANES,
+)  # kernels whose weights are packed where they stay
 SHORT = 8  # strides up to which phases are each their own convolution
 
 
@@ -106,7 +112,7 @@ def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> C
         patch = best_patch(p, m, use, algorithm == "winograd")
         if patch:
             return Choice(Kernel.WINOGRAD, winograd(p, patch, m), winograd_reason(p, patch))
-    return Choice(*direct(p, m))
+    return Choice(*(lanes(p, m) or direct(p, m)))
 
 
 def join_phases(parts: list[Part], choices: list[Choice], m: Machine) -> list[Choice]:
@@ -150,7 +156,7 @@ def assemble(
         phases = 1
         if isinstance(plan, DirectPlan):
             phases = plan.phases
-            packed = use is not WeightUse.ONCE and kind in (Kernel.GEMM, Kernel.PHASES)
+            packed = use is not WeightUse.ONCE and kind in PACKED
             plan = plan._replace(packed=packed)
         steps.append(
             Step(

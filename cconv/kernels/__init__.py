@@ -5,6 +5,7 @@ Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 
 gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
+lanes        many small groups (depthwise) on planes that repay transposing    lanes.pyx
 taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
 phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
@@ -15,8 +16,9 @@ pool_grad    gradients of pools by their input                                 p
 convert      float16 and bfloat16 from and to float32                          convert.pyx, half.h
 
 Shared: job.pxd (what plans and the runner fill in), items.pxd (sizes in whole items), box.pxd, slab.pxd (the padded
-copy), tile.pxd (the register tile), spread.pxd (rows of pools), simd.pxd and extrema.pxd (the vectors of simd.h,
-shuffle.h and extrema.h). What is in a .pxd is inlined, always, at each of its calls: a large function has one.
+copy), tile.pxd (the register tile), lane_tile.pxd (that of lanes), spread.pxd (rows of pools), simd.pxd and extrema.pxd
+(the vectors of simd.h, shuffle.h and extrema.h). What is in a .pxd is inlined, always, at each of its calls: a large
+function has one.
 
 Glossary: one meaning each.
 
@@ -43,6 +45,7 @@ class Kernel(StrEnum):
 
     GEMM = "gemm"
     ROWS = "rows"
+    LANES = "lanes"
     TAPS = "taps"
     PHASES = "phases"
     WINOGRAD = "winograd"
@@ -56,6 +59,7 @@ class Kernel(StrEnum):
 MODULES = {
     Kernel.GEMM: "conv",
     Kernel.ROWS: "conv",
+    Kernel.LANES: "lanes",
     Kernel.TAPS: "conv",
     Kernel.PHASES: "conv",
     Kernel.WINOGRAD: "winograd",
