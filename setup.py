@@ -21,6 +21,7 @@ DTYPES = ("f32", "f64", "i32", "i64", "i8", "u8")  # the position is CCONV_DTYPE
 NUMBERS = DTYPES[:4]
 KERNELS = {
     "conv": NUMBERS,
+    "lanes": NUMBERS,
     "winograd": ("f32", "f64"),
     "pool": NUMBERS,
     "weight_grad": ("f32", "f64"),

@@ -246,6 +246,11 @@ def test_what_is_chosen_when(m):
     assert chosen(layer(64, 128, (56, 56), (3, 3), stride=2)) == (Kernel.GEMM, 0)
     assert chosen(layer(64, 256, (56, 56), (1, 1))) == (Kernel.GEMM, 0)
     assert chosen(layer(1, 1, (56, 56), (3, 3), groups=144)) == (Kernel.ROWS, 0)
+    assert chosen(layer(1, 1, (14, 14), (3, 3), groups=144)) == (Kernel.LANES, 0)
+    assert chosen(layer(1, 1, (56, 56), (3, 3), stride=2, groups=144)) == (Kernel.LANES, 0)
+    assert chosen(layer(4, 4, (14, 14), (3, 3), groups=32)) == (Kernel.LANES, 0)
+    # one group would leave all lanes but one without work
+    assert chosen(layer(1, 1, (28, 28), (3, 3))) == (Kernel.ROWS, 0)
     assert chosen(layer(4, 4, (1, 99_999), (1, 2), dilation=(1, 1, 99_998))) != (Kernel.TAPS, 0)
     far = layer(4, 4, (1, 9_999_999), (1, 2), dilation=(1, 1, 9_999_900))
     assert chosen(far) == (Kernel.TAPS, 0)

@@ -12,6 +12,7 @@ winograd   undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the c
            dilated layer as the undilated ones that it interleaves.
 inner      1 x 1 kernels (after that) on planes of few positions: dot products along the channels.
 turned     the same, of packed weights: lanes along the output channels where positions would not fill panels.
+lanes      many small groups (depthwise) on short rows or small planes, a vector's lanes across the groups.
 rows       up to ROWS_CHANNELS output channels a group: filling panels would cost as much as multiplying them.
 taps       when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
 gemm       everything else: an implicit GEMM on the register tile.

@@ -20,6 +20,7 @@ from ..kernels.job import PadMode, PoolOp
 from . import fft
 from .direct import DirectPlan, direct, joined
 from .geometry import Geometry, kept_places, merged
+from .lanes import lanes
 from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse
 from .pointwise import PACKED_MOST, pointwise
 from .pool import pool_grad as plan_pool_grad
@@ -32,7 +33,8 @@ PACKED = (
     Kernel.GEMM,
     Kernel.PHASES,
     Kernel.TURNED,
-)  # kernels with an order of weights of their own
+    Kernel.LANES,
+)  # kernels whose weights are packed where they stay
 PACKED_FROM = 256  # positions of a sample
 SHORT = 8  # strides up to which phases are each their own convolution
 
@@ -114,10 +116,8 @@ def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> C
         patch = best_patch(p, m, use, algorithm == "winograd")
         if patch:
             return Choice(Kernel.WINOGRAD, winograd(p, patch, m), winograd_reason(p, patch))
-    found = pointwise(p, m, use)
-    if found is not None:
-        return Choice(*found)
-    return Choice(*direct(p, m))
+    found = pointwise(p, m, use) or lanes(p, m) or direct(p, m)
+    return Choice(*found)
 
 
 def join_phases(parts: list[Part], choices: list[Choice], m: Machine) -> list[Choice]:
@@ -141,7 +141,7 @@ def join_phases(parts: list[Part], choices: list[Choice], m: Machine) -> list[Ch
 def packs(p: ConvProblem, kernel: Kernel, m: Machine, use: WeightUse) -> bool:
     """Whether weights are packed: to be kept, and in a call where enough positions read them, rows of a tile in one
     stream. Of a few positions packing would cost more than it gains."""
-    if use is not WeightUse.ONCE or kernel not in (Kernel.GEMM, Kernel.PHASES):
+    if use is not WeightUse.ONCE or kernel is Kernel.TURNED:
         return kernel in PACKED
     size = p.G * p.O * p.C * volume(p.kernel) * m.itemsize
     return kernel is Kernel.GEMM and volume(p.out) >= PACKED_FROM and size <= PACKED_MOST

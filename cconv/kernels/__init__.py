@@ -9,6 +9,7 @@ turned       1x1 on planes that would fill panels badly                        c
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
 int8         convolutions of bytes in sums of 32 bits, dense and grouped        int8.pyx, units.pxd, int8.h
 int8_rows    the same with few output channels a group                         int8.pyx, units.pxd
+lanes        many small groups (depthwise) on planes that repay transposing    lanes.pyx
 taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
 phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
@@ -20,8 +21,9 @@ activate     activations of rows                                               a
 convert      float16 and bfloat16 from and to float32                          convert.pyx, half.h
 
 Shared: job.pxd (what plans and the runner fill in), items.pxd (sizes in whole items), box.pxd, slab.pxd (the padded
-copy), tile.pxd (the register tile), spread.pxd (rows of pools), simd.pxd and extrema.pxd (the vectors of simd.h,
-shuffle.h and extrema.h). What is in a .pxd is inlined, always, at each of its calls: a large function has one.
+copy), tile.pxd (the register tile), lane_tile.pxd (that of lanes), spread.pxd (rows of pools), simd.pxd and extrema.pxd
+(the vectors of simd.h, shuffle.h and extrema.h). What is in a .pxd is inlined, always, at each of its calls: a large
+function has one.
 
 Glossary: one meaning each.
 
@@ -51,6 +53,7 @@ class Kernel(StrEnum):
     INNER = "inner"
     TURNED = "turned"
     ROWS = "rows"
+    LANES = "lanes"
     TAPS = "taps"
     PHASES = "phases"
     INT8 = "int8"
@@ -68,6 +71,7 @@ MODULES = {
     Kernel.INNER: "conv",
     Kernel.TURNED: "conv",
     Kernel.ROWS: "conv",
+    Kernel.LANES: "lanes",
     Kernel.TAPS: "conv",
     Kernel.PHASES: "conv",
     Kernel.INT8: "int8",

@@ -128,23 +128,93 @@ CCONV_INLINE void store2(real *p, vec a, vec b) { p[0] = a; p[1] = b; }
 CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) { p[0] = a; p[1] = b; p[2] = c; p[3] = d; }
 #endif
 
-/* q[j][i] = p[i][j] for i < rows, 0 for the rest of VL; only the first `columns` rows of q are written. log2(VL)
- * perfect shuffles of the rows turn the bits of (row, column) once round. */
+#ifdef CCONV_SHUFFLE
+#if CCONV_VBYTES == 64 && defined(__AVX512F__)
+#include <immintrin.h>
+#endif
+/* Quarters of 16 bytes, of QL lanes each: a row of a matrix by rows that are QL apart, and what follows within it. */
+enum { QL = 16 / sizeof(real) };
+typedef real quarter __attribute__((vector_size(16)));
+typedef real quarteru __attribute__((vector_size(16), aligned(sizeof(real)), may_alias));
+CCONV_INLINE quarter quarter_at(const real *p, ptrdiff_t ld, int i, int rows) {
+    return i < rows ? (quarter)*(const quarteru *)(p + i * ld) : (quarter){0};
+}
+#if CCONV_LANES == 16
+#define CCONV_JOIN(a, b) CCONV_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
+#define CCONV_JOIN2(a, b) CCONV_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15)
+#define CCONV_LOW(a, b) CCONV_SHUFFLE(a, b, 0, 16, 1, 17, 4, 20, 5, 21, 8, 24, 9, 25, 12, 28, 13, 29)
+#define CCONV_HIGH(a, b) CCONV_SHUFFLE(a, b, 2, 18, 3, 19, 6, 22, 7, 23, 10, 26, 11, 27, 14, 30, 15, 31)
+#define CCONV_LOW2(a, b) CCONV_SHUFFLE(a, b, 0, 1, 16, 17, 4, 5, 20, 21, 8, 9, 24, 25, 12, 13, 28, 29)
+#define CCONV_HIGH2(a, b) CCONV_SHUFFLE(a, b, 2, 3, 18, 19, 6, 7, 22, 23, 10, 11, 26, 27, 14, 15, 30, 31)
+#elif CCONV_LANES == 8 && CCONV_VBYTES == 64
+#define CCONV_JOIN(a, b) CCONV_SHUFFLE(a, b, 0, 1, 2, 3)
+#define CCONV_JOIN2(a, b) CCONV_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
+#define CCONV_LOW(a, b) CCONV_SHUFFLE(a, b, 0, 8, 2, 10, 4, 12, 6, 14)
+#define CCONV_HIGH(a, b) CCONV_SHUFFLE(a, b, 1, 9, 3, 11, 5, 13, 7, 15)
+#elif CCONV_LANES == 8
+#define CCONV_JOIN(a, b) CCONV_SHUFFLE(a, b, 0, 1, 2, 3, 4, 5, 6, 7)
+#define CCONV_LOW(a, b) CCONV_SHUFFLE(a, b, 0, 8, 1, 9, 4, 12, 5, 13)
+#define CCONV_HIGH(a, b) CCONV_SHUFFLE(a, b, 2, 10, 3, 11, 6, 14, 7, 15)
+#define CCONV_LOW2(a, b) CCONV_SHUFFLE(a, b, 0, 1, 8, 9, 4, 5, 12, 13)
+#define CCONV_HIGH2(a, b) CCONV_SHUFFLE(a, b, 2, 3, 10, 11, 6, 7, 14, 15)
+#elif CCONV_LANES == 4 && CCONV_VBYTES == 32
+#define CCONV_JOIN(a, b) CCONV_SHUFFLE(a, b, 0, 1, 2, 3)
+#define CCONV_LOW(a, b) CCONV_SHUFFLE(a, b, 0, 4, 2, 6)
+#define CCONV_HIGH(a, b) CCONV_SHUFFLE(a, b, 1, 5, 3, 7)
+#elif CCONV_LANES == 4
+#define CCONV_LOW(a, b) CCONV_SHUFFLE(a, b, 0, 4, 1, 5)
+#define CCONV_HIGH(a, b) CCONV_SHUFFLE(a, b, 2, 6, 3, 7)
+#define CCONV_LOW2(a, b) CCONV_SHUFFLE(a, b, 0, 1, 4, 5)
+#define CCONV_HIGH2(a, b) CCONV_SHUFFLE(a, b, 2, 3, 6, 7)
+#else
+#define CCONV_LOW(a, b) CCONV_SHUFFLE(a, b, 0, 2)
+#define CCONV_HIGH(a, b) CCONV_SHUFFLE(a, b, 1, 3)
+#endif
+CCONV_INLINE vec quarters_at(const real *p, ptrdiff_t ld, int i, int rows) {
+    quarter a = quarter_at(p, ld, i, rows);
+#if CCONV_VBYTES == 16
+    return a;
+#elif CCONV_VBYTES == 64 && defined(__AVX512F__)
+    /* inserted from memory, which the compiler does not see by itself */
+    __m512 v = _mm512_castps128_ps512((__m128)a);
+    v = _mm512_insertf32x4(v, (__m128)quarter_at(p, ld, i + QL, rows), 1);
+    v = _mm512_insertf32x4(v, (__m128)quarter_at(p, ld, i + 2 * QL, rows), 2);
+    return (vec)_mm512_insertf32x4(v, (__m128)quarter_at(p, ld, i + 3 * QL, rows), 3);
+#else
+    quarter b = quarter_at(p, ld, i + QL, rows);
+#if CCONV_VBYTES == 32
+    return CCONV_JOIN(a, b);
+#else
+    quarter c = quarter_at(p, ld, i + 2 * QL, rows), d = quarter_at(p, ld, i + 3 * QL, rows);
+    return CCONV_JOIN2(CCONV_JOIN(a, b), CCONV_JOIN(c, d));
+#endif
+#endif
+}
+#endif
+/* q[j][i] = p[i][j] for i < rows, 0 for the rest of VL; only the first `columns` rows of q are written. Quarters are
+ * loaded to where they belong, so that every shuffle stays within its quarter. */
 CCONV_INLINE void transpose(const real *p, ptrdiff_t ld, int rows, real *q, ptrdiff_t ldq, int columns) {
 #if defined(CCONV_SHUFFLE)
-    vec v[VL], w[VL];
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; i++) v[i] = i < rows ? load(p + i * ld) : set1(0);
 #pragma GCC unroll 4
-    for (int s = 1; s < VL; s *= 2) {
-#pragma GCC unroll 8
-        for (int i = 0; i < VL / 2; i++) zip2(v[i], v[i + VL / 2], &w[2 * i], &w[2 * i + 1]);
-#pragma GCC unroll 16
-        for (int i = 0; i < VL; i++) v[i] = w[i];
+    for (int j = 0; j < VL; j += QL) {
+        vec v[QL], w[QL];
+#pragma GCC unroll 4
+        for (int i = 0; i < QL; i++) v[i] = quarters_at(p + j, ld, i, rows);
+#ifdef CCONV_LOW2
+        vec low0 = CCONV_LOW(v[0], v[1]), high0 = CCONV_HIGH(v[0], v[1]);
+        vec low1 = CCONV_LOW(v[2], v[3]), high1 = CCONV_HIGH(v[2], v[3]);
+        w[0] = CCONV_LOW2(low0, low1);
+        w[1] = CCONV_HIGH2(low0, low1);
+        w[2] = CCONV_LOW2(high0, high1);
+        w[3] = CCONV_HIGH2(high0, high1);
+#else
+        w[0] = CCONV_LOW(v[0], v[1]);
+        w[1] = CCONV_HIGH(v[0], v[1]);
+#endif
+#pragma GCC unroll 4
+        for (int i = 0; i < QL; i++)
+            if (j + i < columns) store(q + (j + i) * ldq, w[i]);
     }
-#pragma GCC unroll 16
-    for (int i = 0; i < VL; i++)
-        if (i < columns) store(q + i * ldq, v[i]);
 #else
     for (int j = 0; j < columns; j++)
         for (int i = 0; i < VL; i++) q[j * ldq + i] = i < rows ? p[i * ld + j] : 0;
