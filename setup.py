@@ -20,6 +20,7 @@ from setuptools.command.sdist import sdist
 DTYPES = ("f32", "f64", "i32", "i64")  # the position is CCONV_DTYPE of simd.h
 KERNELS = {
     "conv": DTYPES,
+    "phases": DTYPES,
     "winograd": ("f32", "f64"),
     "pool": DTYPES,
     "weight_grad": ("f32", "f64"),

@@ -18,8 +18,9 @@ from .._problem import (
 )
 from ..kernels.job import PadMode, PoolOp
 from . import fft
-from .direct import DirectPlan, direct, joined
+from .direct import DirectPlan, direct
 from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse
+from .phases import Phased, phases
 from .pool import pool_grad as plan_pool_grad
 from .pool import pool_plan
 from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, WeightGrad
@@ -68,7 +69,34 @@ def transposed(
         found, flat = split(parts[0].problem, m, algorithm, use)
         parts = [part._replace(taps=taps) for part in found]
     choices = [choose_part(part.problem, m, algorithm, use) for part in parts]
-    return assemble(m, whole, parts, join_phases(parts, choices, m), flat, use)
+    found = phases(whole, before, out, m) if all(c.kernel is not Kernel.WINOGRAD for c in choices) else None
+    if found is not None:
+        return as_phases(found, whole, m, use)
+    return assemble(m, whole, parts, choices, flat, use)
+
+
+def as_phases(found: Phased, whole: ConvProblem, m: Machine, use: WeightUse) -> Direct:
+    """A transposed convolution by the kernel phases, which packs the weights as they lie."""
+    step = Step(
+        kernel=Kernel.PHASES,
+        problem=found.problem,
+        plan=found,
+        first=NONE,
+        step=ONE,
+        x_first=NONE,
+        x_step=ONE,
+        weights=0,
+    )
+    return Direct(
+        machine=m,
+        whole=whole,
+        steps=(step,),
+        weights=(None,),
+        flat=False,
+        use=use,
+        algorithm="direct",
+        reason=found.reason,
+    )
 
 
 def takes_fft(p: ConvProblem, m: Machine, algorithm: str) -> bool:
@@ -109,24 +137,6 @@ def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> C
     return Choice(*direct(p, m))
 
 
-def join_phases(parts: list[Part], choices: list[Choice], m: Machine) -> list[Choice]:
-    """Phases of a transposed convolution that differ along W only are written as one, where that serves."""
-    result: list[Choice] = []
-    while len(result) < len(parts):
-        i = len(result)
-        n = 1
-        while i + n < len(parts) and parts[i + n].first[:2] == parts[i].first[:2]:
-            n += 1
-        group = choices[i : i + n]
-        if n == parts[i].step[2] and all(each.kernel is Kernel.GEMM for each in group):
-            plans = joined([part.problem for part in parts[i : i + n]], m)
-            if plans is not None:
-                reason = f"{n} interleaved phases, each an implicit GEMM on the register tile"
-                group = [Choice(Kernel.PHASES, plan, reason) for plan in plans]
-        result += group
-    return result
-
-
 def list_taps(depths: range, rows: range, columns: range, kernel: Three) -> tuple[int, ...]:
     """Where the taps of a part of a transposed convolution lie in its weights, in the part's own order: reversed."""
     return tuple(
@@ -141,16 +151,14 @@ def assemble(
     m: Machine, whole: ConvProblem, parts: list[Part], choices: list[Choice], flat: bool,
     use: WeightUse,
 ) -> Direct:  # fmt: skip
-    """The parts as steps; of a transposed convolution, those that interleave share their taps."""
+    """The parts as steps; those with the same taps share their weights."""
     places: dict[tuple[int, ...] | None, int] = {}
     steps = []
     for part, (kind, plan, _) in zip(parts, choices, strict=True):
         taps = None if part.taps is None else list_taps(*part.taps, whole.kernel)
         at = places.setdefault(taps, len(places))
-        phases = 1
         if isinstance(plan, DirectPlan):
-            phases = plan.phases
-            packed = use is not WeightUse.ONCE and kind in (Kernel.GEMM, Kernel.PHASES)
+            packed = use is not WeightUse.ONCE and kind is Kernel.GEMM
             plan = plan._replace(packed=packed)
         steps.append(
             Step(
@@ -162,7 +170,6 @@ def assemble(
                 x_first=part.x_first,
                 x_step=part.x_step,
                 weights=at,
-                phases=phases,
             )
         )
     transforms = any(step.kernel is Kernel.WINOGRAD for step in steps)

@@ -6,7 +6,7 @@ Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
 taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
-phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
+phases       transposed convolutions with stride: all phases as one product    phases.pyx, groups.pxd, interleave.pxd, gemm.pxd
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
@@ -57,7 +57,7 @@ MODULES = {
     Kernel.GEMM: "conv",
     Kernel.ROWS: "conv",
     Kernel.TAPS: "conv",
-    Kernel.PHASES: "conv",
+    Kernel.PHASES: "phases",
     Kernel.WINOGRAD: "winograd",
     Kernel.WEIGHT_GRAD: "weight_grad",
     Kernel.WEIGHT_TAPS: "weight_grad",

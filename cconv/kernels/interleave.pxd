@@ -1,0 +1,138 @@
+# cython: cdivision=True
+# The sums of phases, one row each, written as what they are: neighbouring outputs. y[j*s + f] = row[f][j].
+from cconv.kernels.simd cimport VL, load, real, set1, store, store2, store3, store4, transpose
+
+
+cdef struct Merge:
+    # one output row
+    real *y                         # output 0 of position 0, which may lie in front of the array
+    Py_ssize_t step                 # between outputs
+    Py_ssize_t low, high            # outputs that exist
+    const real *row                 # sums of phase 0
+    Py_ssize_t hop                  # to those of the next phase
+    Py_ssize_t phases, positions
+
+
+cdef inline Py_ssize_t merge_pairs(const Merge *m, Py_ssize_t j, Py_ssize_t last) noexcept nogil:
+    """Whole vectors of positions j..last of two phases; returns the first position that is left."""
+    cdef const real *a = m.row
+    cdef const real *b = a + m.hop
+    cdef real *y = m.y + 2 * j
+    while j + VL <= last:
+        store2(y, load(a + j), load(b + j))
+        y += 2 * VL
+        j += VL
+    return j
+
+
+cdef inline Py_ssize_t merge_threes(const Merge *m, Py_ssize_t j, Py_ssize_t last) noexcept nogil:
+    cdef const real *a = m.row
+    cdef const real *b = a + m.hop
+    cdef const real *c = b + m.hop
+    cdef real *y = m.y + 3 * j
+    while j + VL <= last:
+        store3(y, load(a + j), load(b + j), load(c + j))
+        y += 3 * VL
+        j += VL
+    return j
+
+
+cdef inline Py_ssize_t merge_fours(const Merge *m, Py_ssize_t j, Py_ssize_t last) noexcept nogil:
+    cdef const real *a = m.row
+    cdef const real *b = a + m.hop
+    cdef const real *c = b + m.hop
+    cdef const real *d = c + m.hop
+    cdef real *y = m.y + 4 * j
+    while j + VL <= last:
+        store4(y, load(a + j), load(b + j), load(c + j), load(d + j))
+        y += 4 * VL
+        j += VL
+    return j
+
+
+cdef inline Py_ssize_t merge_eights(const Merge *m, Py_ssize_t j, Py_ssize_t last) noexcept nogil:
+    cdef const real *a = m.row
+    cdef Py_ssize_t h = m.hop, r
+    cdef real half[2 * 4 * 16]
+    cdef real *y = m.y + 8 * j
+    while j + VL <= last:
+        store4(half, load(a + j), load(a + 2 * h + j), load(a + 4 * h + j), load(a + 6 * h + j))
+        store4(half + 4 * VL, load(a + h + j), load(a + 3 * h + j), load(a + 5 * h + j), load(a + 7 * h + j))
+        for r in range(4):
+            store2(y + 2 * r * VL, load(half + r * VL), load(half + (4 + r) * VL))
+        y += 8 * VL
+        j += VL
+    return j
+
+
+cdef inline Py_ssize_t merge_any(const Merge *m, Py_ssize_t j, Py_ssize_t last) noexcept nogil:
+    """Any number of phases, by squares that are transposed. A square's vectors run over into what the next squares
+    write: those of more phases come first, and the last of a row, which would run out of it, is left."""
+    cdef Py_ssize_t s = m.phases, f
+    while j + VL <= last and (j + VL - 1) * s + (s - 1) // VL * VL + VL <= m.high:
+        f = (s - 1) // VL * VL
+        while f >= 0:
+            transpose(m.row + f * m.hop + j, m.hop, <int>min(<Py_ssize_t>VL, s - f), m.y + j * s + f, s, VL)
+            f -= VL
+        j += VL
+    return j
+
+
+cdef inline void merge_some(const Merge *m, Py_ssize_t first, Py_ssize_t last) noexcept nogil:
+    """Positions first..last one by one, what exists of them."""
+    cdef Py_ssize_t s = m.phases, j, f, o
+    for j in range(first, last):
+        for f in range(s):
+            o = j * s + f
+            if m.low <= o < m.high:
+                m.y[o * m.step] = m.row[f * m.hop + j]
+
+
+cdef inline void merge_row(const Merge *m) noexcept nogil:
+    """The first and the last position may be cut."""
+    cdef Py_ssize_t s = m.phases, j, first = (max(m.low, <Py_ssize_t>0) + s - 1) // s
+    cdef Py_ssize_t last = max(first, min(m.positions, m.high // s))
+    if m.step != 1:
+        merge_some(m, 0, m.positions)
+        return
+    merge_some(m, 0, min(first, m.positions))
+    j = first
+    if s == 1:
+        while j + VL <= last:
+            store(m.y + j, load(m.row + j))
+            j += VL
+    elif s == 2:
+        j = merge_pairs(m, j, last)
+    elif s == 3:
+        j = merge_threes(m, j, last)
+    elif s == 4:
+        j = merge_fours(m, j, last)
+    elif s == 8:
+        j = merge_eights(m, j, last)
+    else:
+        j = merge_any(m, j, last)
+    if j < last and last - first >= VL and s <= 4:
+        # the last vector again, ending with the row
+        tail(m, last)
+        j = last
+    merge_some(m, j, m.positions)
+
+
+cdef inline void tail(const Merge *m, Py_ssize_t last) noexcept nogil:
+    """The last vector of up to four phases."""
+    if m.phases == 1:
+        store(m.y + last - VL, load(m.row + last - VL))
+    elif m.phases == 2:
+        merge_pairs(m, last - VL, last)
+    elif m.phases == 3:
+        merge_threes(m, last - VL, last)
+    else:
+        merge_fours(m, last - VL, last)
+
+
+cdef inline void fill_sums(real *row, Py_ssize_t n, real value) noexcept nogil:
+    """A phase without taps."""
+    cdef Py_ssize_t j = 0
+    while j < n:
+        store(row + j, set1(value))
+        j += VL
