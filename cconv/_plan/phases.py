@@ -20,6 +20,7 @@ FILL = 2  # a vector of a panel costs as much as so many multiply-adds of vector
 SUMS_MOST = 2**20  # bytes of the sums of one output channel over a panel
 PANEL_MOST = 2**22  # bytes of one channel's part of a panel
 LISTS_MOST = 8192  # as in the kernel
+BLOCK_ROWS = 16  # tiles of a block of output channels
 UNPANELLED_ROWS = 2  # tiles of rows up to which panels are not repaid
 
 
@@ -33,6 +34,7 @@ class PhasesPlan(NamedTuple):
     crop: Three
     out: Three
     groups: int
+    held: int
 
 
 class Phased(NamedTuple):
@@ -142,6 +144,7 @@ def phases(whole: ConvProblem, before: Three, out: Three, m: Machine) -> Phased 
         crop=triple(each.crop for each in axes),
         out=out,
         groups=groups,
+        held=1,
     )
     if lists(up) > LISTS_MOST:
         return None
@@ -160,9 +163,10 @@ def blocks(p: ConvProblem, up: PhasesPlan, m: Machine) -> Phased | None:
     few = rows <= UNPANELLED_ROWS * m.tile_rows and p.out[2] >= m.lanes
     k_most = max(32, L1 // 4 * (3 if m.wide else 2) // (m.panel * m.itemsize))
     c_block = ceil_div(p.C, max(1, ceil_div(p.C * taps, k_most + k_most // 4)))
-    sums = (L1 // 2 if few else L2 // 4) // m.itemsize
-    least = min(rows, max(count, 4 * m.tile_rows))
-    wanted = max(m.panel, min(24 * m.panel, sums // least // m.panel * m.panel))
+    # sums: of all output channels if a box can have some panels then, else of so many as repay the panels
+    sums = (L1 if few else L2 // 2) // m.itemsize
+    held = min(rows, max(count, sums // (4 * m.panel)))
+    wanted = max(m.panel, min(24 * m.panel, sums // held // m.panel * m.panel))
     if few:
         c_block = p.C
     if alone:
@@ -177,9 +181,10 @@ def blocks(p: ConvProblem, up: PhasesPlan, m: Machine) -> Phased | None:
     samples = 1 if few else samples_of(p, m, slab)
     plan = tiling(p, m, slab, taps, samples, not few)
     positions = max(m.panel, ceil_div(samples * volume(slab.box), m.panel) * m.panel)
-    most = max(1, sums // (count * positions))
+    block = ceil_div(p.O, ceil_div(p.O * count, BLOCK_ROWS * m.tile_rows))
+    most = max(1, sums // (count * block * positions))
     plan = plan._replace(
-        o_block=ceil_div(p.O, ceil_div(p.O, most)),
+        o_block=block,
         in_place=alone,
         packed=True,
         kw_first=False,
@@ -187,5 +192,6 @@ def blocks(p: ConvProblem, up: PhasesPlan, m: Machine) -> Phased | None:
         # one line more than whole panels, so that rows do not fall into the same cache sets
         dense=positions + 64 // m.itemsize,
     )
+    up = up._replace(held=min(most, ceil_div(p.O, block)))
     reason = f"{count} interleaved phases as rows of one implicit GEMM"
     return Phased(p, plan, up, reason + ", inputs read in place" * few)

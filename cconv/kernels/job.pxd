@@ -75,6 +75,7 @@ cdef struct PhasesTiling:
     Py_ssize_t crop[3]
     Py_ssize_t out[3]
     Py_ssize_t groups               # of phases that read the same inputs
+    Py_ssize_t held                 # blocks of t.o_block output channels whose sums are held at once
 
 cdef struct ConvJob:
     ConvSizes p

@@ -47,6 +47,7 @@ cdef enum:
 cdef struct Work:
     ConvJob *job
     Box box
+    char *lists
     Groups all
     Py_ssize_t positions
     bint panelled
@@ -71,25 +72,28 @@ cdef Py_ssize_t blocks_of(const ConvJob *job) noexcept nogil:
     return up(job.p.O, job.t.o_block)
 
 
-cdef void pack_group(const Work *work, const Group *group, const real *w, real *to) noexcept nogil:
-    """Tiles of a group's rows, k outer and row inner; w is that of the block's first output channel."""
-    cdef const ConvJob *job = work.job
-    cdef Py_ssize_t K = taps_up(job), rows = work.channels * group.phases, tiles = up(rows, MR)
-    cdef Py_ssize_t t, c, n, i, first
+cdef void pack_channel(const Work *work, const Group *group, const real *x, real *to) noexcept nogil:
+    """A group's rows of one input channel into its tiles, taps outer and rows inner."""
+    cdef Py_ssize_t K = taps_up(work.job), rows = work.channels * group.phases, tiles = up(rows, MR), t, n, i
+    cdef Py_ssize_t o = 0, p = 0, m
     cdef Py_ssize_t at[14]
-    cdef int m
-    cdef const real *x
+    cdef real *y
+    to += work.c0 * group.taps * (rows // tiles)
     for t in range(tiles):
-        first = tile_row(rows, tiles, t)
-        m = <int>(tile_row(rows, tiles, t + 1) - first)
+        m = tile_row(rows, tiles, t + 1) - tile_row(rows, tiles, t)
         for i in range(m):
-            at[i] = (first + i) // group.phases * K + group.phase[(first + i) % group.phases].tap
-        for c in range(job.p.C):
-            x = w + c * job.p.O * K
-            for n in range(group.taps):
-                for i in range(m):
-                    to[i] = x[at[i] - group.back[n]]
-                to += m
+            at[i] = o + group.phase[p].tap
+            p += 1
+            if p == group.phases:
+                p = 0
+                o += K
+        # a tile of one row more has more weights in front of this channel's
+        y = to if m == rows // tiles else to + work.c0 * group.taps
+        for n in range(group.taps):
+            for i in range(m):
+                y[i] = x[at[i] - group.back[n]]
+            y += m
+        to += m * work.job.p.C * group.taps
 
 
 cdef Py_ssize_t pack_phases_items(void *conv_job) noexcept nogil:
@@ -99,7 +103,7 @@ cdef Py_ssize_t pack_phases_items(void *conv_job) noexcept nogil:
 cdef void pack_phases_item(void *conv_job, Py_ssize_t item, char *packed) noexcept nogil:
     """Item = (group, block of output channels)."""
     cdef ConvJob *job = <ConvJob *>conv_job
-    cdef Py_ssize_t K = taps_up(job), g = item // blocks_of(job), i
+    cdef Py_ssize_t K = taps_up(job), g = item // blocks_of(job), c, i
     cdef real *to
     cdef const real *w
     cdef Work work
@@ -110,8 +114,11 @@ cdef void pack_phases_item(void *conv_job, Py_ssize_t item, char *packed) noexce
     work.channels = min(job.t.o_block, job.p.O - work.o0)
     w = <const real *>job.w + (g * job.p.C * job.p.O + work.o0) * K
     to = <real *>packed + (g * job.p.O + work.o0) * job.p.C * K
-    for i in range(work.all.count):
-        pack_group(&work, &work.all.group[i], w, to + work.channels * job.p.C * work.all.group[i].before)
+    for c in range(job.p.C):
+        work.c0 = c
+        for i in range(work.all.count):
+            pack_channel(&work, &work.all.group[i], w + work.c0 * job.p.O * K,
+                         to + work.channels * job.p.C * work.all.group[i].before)
 
 
 # ---------------------------------------------------------------- the register tile
@@ -439,40 +446,64 @@ cdef void write_sums(Work *work) noexcept nogil:
 
 # ---------------------------------------------------------------- items
 
-cdef void sum_channels(Work *work, Py_ssize_t *input, bint filled) noexcept nogil:
-    """The sums of a block of output channels; `filled`: the inputs lie there, for there is one k block."""
+cdef void sum_block(Work *work, const Py_ssize_t *input, real *sums) noexcept nogil:
+    """One k block of one block of output channels."""
     cdef ConvJob *job = work.job
     cdef const real *weights
     cdef Group *group
-    cdef Py_ssize_t i
+    cdef Py_ssize_t i, channel = work.hop[2]
+    if work.panelled:
+        channel = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2] * NR
+    work.sums = sums
+    for i in range(work.all.count):
+        group = &work.all.group[i]
+        weights = work.w + work.o0 * job.p.C * taps_up(job) + work.channels * job.p.C * group.before
+        list_rows(work, group)
+        list_terms_of(work, group, input, channel)
+        if work.panelled:
+            sum_panelled(work, group, weights)
+        else:
+            sum_rows_in_place(work, group, weights)
+
+
+cdef void aim_block(Work *work, Py_ssize_t b) noexcept nogil:
+    """A block of output channels."""
+    work.o0 = b * work.job.t.o_block
+    work.channels = min(work.job.t.o_block, work.job.p.O - work.o0)
+
+
+cdef void sum_blocks(Work *work, Py_ssize_t first, Py_ssize_t last, bint filled) noexcept nogil:
+    """Blocks of output channels whose sums are held at once; `filled`: the inputs lie there, for there is one k block."""
+    cdef ConvJob *job = work.job
+    cdef Py_ssize_t *input = <Py_ssize_t *>(work.lists) + lists_size(job)
+    cdef Py_ssize_t hop = job.t.o_block * work.all.total * job.t.dense, b
+    cdef real *sums = work.sums
     work.c0 = 0
     while work.c0 < job.p.C:
         work.c1 = min(work.c0 + job.t.c_block, job.p.C)
         if not filled:
             lay_inputs(work, input)
-        for i in range(work.all.count):
-            group = &work.all.group[i]
-            weights = work.w + work.o0 * job.p.C * taps_up(job) + work.channels * job.p.C * group.before
-            list_rows(work, group)
-            if work.panelled:
-                list_terms_of(work, group, input, job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2] * NR)
-                sum_panelled(work, group, weights)
-            else:
-                list_terms_of(work, group, input, work.hop[2])
-                sum_rows_in_place(work, group, weights)
+        for b in range(first, last):
+            aim_block(work, b)
+            sum_block(work, input, sums + (b - first) * hop)
         work.c0 = work.c1
+    for b in range(first, last):
+        aim_block(work, b)
+        work.sums = sums + (b - first) * hop
+        fill_tapless(work)
+        write_sums(work)
+    work.sums = sums
 
 
 cdef void phases_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef ConvJob *job = <ConvJob *>conv_job
     cdef Work work
-    cdef Py_ssize_t blocks = blocks_of(job), b, taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
-    cdef Py_ssize_t *input
+    cdef Py_ssize_t blocks = blocks_of(job), b, first, last, taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
     work.job = job
     find_box(job, item, &work.box)
     deal(job, &work.all, <Py_ssize_t *>workspace)
-    input = <Py_ssize_t *>workspace + lists_size(job)
-    work.off = input + taps
+    work.lists = workspace
+    work.off = <Py_ssize_t *>workspace + lists_size(job) + taps
     work.rows = work.off + job.t.c_block * max(taps, taps_up(job))
     work.start = <real *>(work.rows + job.t.o_block * work.all.total)
     work.slab = <real *>(workspace + job.slab_at)
@@ -485,12 +516,11 @@ cdef void phases_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept
     if job.t.channel:
         # the slack behind the slab, which whole vectors run into: no denormals
         memset(work.slab + job.t.c_block * job.t.channel, 0, 8 * NR * sizeof(real))
-    for b in range(blocks * work.box.split // job.o_splits, blocks * (work.box.split + 1) // job.o_splits):
-        work.o0 = b * job.t.o_block
-        work.channels = min(job.t.o_block, job.p.O - work.o0)
-        sum_channels(&work, input, b > blocks * work.box.split // job.o_splits and job.t.c_block >= job.p.C)
-        fill_tapless(&work)
-        write_sums(&work)
+    b = first = blocks * work.box.split // job.o_splits
+    last = blocks * (work.box.split + 1) // job.o_splits
+    while b < last:
+        sum_blocks(&work, b, min(b + job.up.held, last), b > first and job.t.c_block >= job.p.C)
+        b += job.up.held
 
 
 # ---------------------------------------------------------------- tables
@@ -516,7 +546,7 @@ cdef void lay_out_phases(void *conv_job) noexcept nogil:
     job.panels_at = job.slab_at + (lines((job.t.c_block * job.t.channel + 8 * NR) * sizeof(real)) if job.t.channel
                                    else 0)
     job.dense_at = job.panels_at + lines((panels * job.t.c_block * taps * NR + 4 * NR) * sizeof(real))
-    job.workspace_bytes = job.dense_at + lines((total * job.t.dense + NR) * sizeof(real))
+    job.workspace_bytes = job.dense_at + lines((job.up.held * total * job.t.dense + NR) * sizeof(real))
 
 
 cdef KernelTable PHASES
