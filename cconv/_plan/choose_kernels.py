@@ -19,8 +19,8 @@ from .._problem import (
 from ..kernels.job import PadMode, PoolOp
 from . import fft
 from .direct import DirectPlan, direct
-from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse
-from .phases import Phased, phases
+from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse, ceil_div
+from .phases import Phased, phased
 from .pool import pool_grad as plan_pool_grad
 from .pool import pool_plan
 from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, WeightGrad
@@ -62,17 +62,25 @@ def transposed(
 ) -> Direct:
     """A transposed convolution: `whole`, `before` and `out` as in `_problem.transposed_phases`."""
     algorithm = own_algorithm(m, algorithm)
+    found = phased(whole, before, out, m)
+    if found is not None and (algorithm == "direct" or not threes(whole)):
+        return as_phases(found, whole, m, use)
     parts, flat = transposed_phases(whole, before, out), False
     if len(parts) == 1:
         # stride 1: a plain convolution with its taps reversed
         taps = parts[0].taps
-        found, flat = split(parts[0].problem, m, algorithm, use)
-        parts = [part._replace(taps=taps) for part in found]
+        divided, flat = split(parts[0].problem, m, algorithm, use)
+        parts = [part._replace(taps=taps) for part in divided]
     choices = [choose_part(part.problem, m, algorithm, use) for part in parts]
-    found = phases(whole, before, out, m) if all(c.kernel is not Kernel.WINOGRAD for c in choices) else None
-    if found is not None:
+    if found is not None and all(each.kernel is not Kernel.WINOGRAD for each in choices):
         return as_phases(found, whole, m, use)
     return assemble(m, whole, parts, choices, flat, use)
+
+
+def threes(whole: ConvProblem) -> bool:
+    """Whether a phase has three taps along W, for which there is Winograd."""
+    k, s = whole.kernel[2], whole.stride[2]
+    return 3 in (k // s, ceil_div(k, s))
 
 
 def as_phases(found: Phased, whole: ConvProblem, m: Machine, use: WeightUse) -> Direct:
@@ -204,7 +212,7 @@ def stacks(whole: ConvProblem, before: Three, out: Three) -> bool:
 
 def input_gradient(whole: ConvProblem, before: Three, out: Three, m: Machine) -> Direct | Stacked:
     """The transposed convolution that a convolution's input gradient is; of long strides, its phases stacked."""
-    if not stacks(whole, before, out):
+    if not stacks(whole, before, out) or phased(whole, before, out, m) is not None:
         return transposed(whole, before, out, m, "auto", WeightUse.BATCH)
     s = whole.stride[2]
     taps = -(-whole.kernel[2] // s)

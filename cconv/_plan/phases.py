@@ -46,7 +46,7 @@ class Phased(NamedTuple):
     reason: str
 
 
-class Axis(NamedTuple):
+class PhasedAxis(NamedTuple):
     """One axis for one crop."""
 
     stride: int
@@ -59,16 +59,16 @@ class Axis(NamedTuple):
     kinds: tuple[tuple[int, int], ...]  # (phases, taps) of those that read the same inputs
 
 
-def axis_options(L: int, k: int, s: int, d: int, before: int, out: int) -> list[Axis]:
+def axis_options(L: int, k: int, s: int, d: int, before: int, out: int) -> list[PhasedAxis]:
     """The ways to deal an axis to positions and phases."""
     if L == 1 and before == 0 and out > d * (k - 1):
         s = out  # a single input: all of its outputs are one position, whatever the stride
     if s > out:
         return []
-    return [axis(k, s, d, before, out, crop) for crop in sorted({0, before % s})]
+    return [phased_axis(k, s, d, before, out, crop) for crop in sorted({0, before % s})]
 
 
-def axis(k: int, s: int, d: int, before: int, out: int, crop: int) -> Axis:
+def phased_axis(k: int, s: int, d: int, before: int, out: int, crop: int) -> PhasedAxis:
     shift = before - crop
     phases: dict[int, list[int]] = {}
     for t in range(k):
@@ -80,7 +80,7 @@ def axis(k: int, s: int, d: int, before: int, out: int, crop: int) -> Axis:
     for each in phases.values():
         key = each[-1], len(each)
         kinds[key] = kinds.get(key, 0) + 1
-    return Axis(
+    return PhasedAxis(
         stride=s,
         shift=shift,
         crop=crop,
@@ -92,7 +92,7 @@ def axis(k: int, s: int, d: int, before: int, out: int, crop: int) -> Axis:
     )
 
 
-def cost(axes: tuple[Axis, ...], O: int, m: Machine) -> int:
+def cost(axes: tuple[PhasedAxis, ...], O: int, m: Machine) -> int:
     """Multiply-adds of vectors for one input channel, about, the panels' filling among them."""
     positions = inputs = 1
     for each in axes:
@@ -107,13 +107,11 @@ def cost(axes: tuple[Axis, ...], O: int, m: Machine) -> int:
     return ceil_div(positions, m.lanes) * (products + FILL * inputs)
 
 
-def phases(whole: ConvProblem, before: Three, out: Three, m: Machine) -> Phased | None:
+def phased(whole: ConvProblem, before: Three, out: Three, m: Machine) -> Phased | None:
     """The plan of a transposed convolution (as in `_problem.transposed_phases`); None where the kernel cannot."""
     if 0 in (whole.N, whole.G, whole.C, whole.O, *whole.kernel, *whole.size, *out):
         return None
-    sides = zip(
-        whole.size, whole.kernel, whole.stride, whole.dilation, before, out, strict=True
-    )
+    sides = zip(whole.size, whole.kernel, whole.stride, whole.dilation, before, out, strict=True)
     options = list(product(*(axis_options(*side) for side in sides)))
     if not options:
         return None
@@ -171,7 +169,17 @@ def blocks(p: ConvProblem, up: PhasesPlan, m: Machine) -> Phased | None:
         c_block = p.C
     if alone:
         box = choose_box(p, m.lanes, wanted)
-        slab = Slab(ONE, ONE, ONE, box, box, 1, 0, c_block, wanted)
+        slab = Slab(
+            step=ONE,
+            ss=ONE,
+            sd=ONE,
+            box=box,
+            size=box,
+            strands=1,
+            channel=0,
+            c_block=c_block,
+            wanted=wanted,
+        )
     else:
         slab = fit_slab(p, m, c_block, wanted)
     few = few and slab.c_block == p.C

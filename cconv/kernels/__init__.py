@@ -6,7 +6,7 @@ Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
 taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
-phases       transposed convolutions with stride: all phases as one product    phases.pyx, groups.pxd, interleave.pxd, gemm.pxd
+phases       transposed convolutions with stride: all phases as one product    phases.pyx, groups.pxd, inputs.pxd, ...
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
@@ -29,7 +29,7 @@ patch     Winograd's T x T input tile
 panel     NR positions x K terms of input, filled for the tile
 packed    weights in a kernel's own order
 kw_first  order of summation c, kd, kw, kh, where neighbouring rows may share their loads
-phases    the stride-1 convolutions that a transposed convolution consists of
+phases    the stride-1 convolutions that a transposed convolution consists of; groups of them read the same inputs
 across    dot products of a weight gradient that run across the rows of a plane
 kept      reduced rows of a pool that all windows of an item share
 tapped    maxima whose indices are found by the number of their tap

@@ -1,7 +1,9 @@
 # cython: cdivision=True
 # Groups of the phases of a transposed convolution: which taps and inputs each phase of an axis has, and which phases
 # read the same inputs (phases.pyx).
+from cconv.kernels.box cimport Box
 from cconv.kernels.job cimport ConvJob
+from cconv.kernels.simd cimport real
 
 
 cdef struct Axis:
@@ -29,6 +31,26 @@ cdef struct Groups:
     Axis axes[3]
     Group *group
     Py_ssize_t count, total         # groups; phases
+
+cdef struct Work:
+    ConvJob *job
+    Box box
+    char *lists
+    Groups all
+    Py_ssize_t positions
+    bint panelled
+    Py_ssize_t o0, channels         # the block of output channels
+    Py_ssize_t c0, c1               # the k block
+    Py_ssize_t *off                 # of each term: from a position, in slab, panel or input
+    Py_ssize_t *rows                # of each row of a group: where its sums lie
+    real *start                     # and what they start from
+    real *slab
+    real *panels
+    real *sums
+    const real *from_               # where rows are read in place
+    Py_ssize_t hop[3]               # its strides: D, H, channels
+    const real *w
+
 
 cdef inline Py_ssize_t largest(Py_ssize_t a, Py_ssize_t b) noexcept nogil:
     """Their greatest common divisor."""
@@ -81,8 +103,8 @@ cdef inline Py_ssize_t first_of(const Axis *axis, Py_ssize_t kind) noexcept nogi
     return f
 
 
-cdef inline Py_ssize_t *list_taps(const ConvJob *job, Groups *all, Group *to, const Py_ssize_t *first,
-                                  Py_ssize_t *space) noexcept nogil:
+cdef inline Py_ssize_t *group_taps(const ConvJob *job, Groups *all, Group *to, const Py_ssize_t *first,
+                                   Py_ssize_t *space) noexcept nogil:
     """The taps of a group, in which `first` are the first phases; returns the space behind."""
     cdef Axis *az = &all.axes[0]
     cdef Axis *ay = &all.axes[1]
@@ -100,8 +122,8 @@ cdef inline Py_ssize_t *list_taps(const ConvJob *job, Groups *all, Group *to, co
     return space + 2 * n
 
 
-cdef inline Py_ssize_t *list_phases(const ConvJob *job, Groups *all, Group *to, const Py_ssize_t *first,
-                                    Py_ssize_t *space) noexcept nogil:
+cdef inline Py_ssize_t *group_phases(const ConvJob *job, Groups *all, Group *to, const Py_ssize_t *first,
+                                     Py_ssize_t *space) noexcept nogil:
     """The phases of a group, which are of the kinds of the first ones; returns the space behind."""
     cdef Axis *az = &all.axes[0]
     cdef Axis *ay = &all.axes[1]
@@ -141,7 +163,7 @@ cdef inline void list_groups(ConvJob *job, Groups *all, Py_ssize_t *space) noexc
             for x in range(all.axes[2].kinds):
                 first[2] = first_of(&all.axes[2], x)
                 to.before = before
-                space = list_phases(job, all, to, first, list_taps(job, all, to, first, space))
+                space = group_phases(job, all, to, first, group_taps(job, all, to, first, space))
                 before += to.phases * to.taps
                 all.count += 1
                 to += 1

@@ -1,5 +1,8 @@
 # cython: cdivision=True
 # The sums of phases, one row each, written as what they are: neighbouring outputs. y[j*s + f] = row[f][j].
+from cconv.kernels.box cimport Box
+from cconv.kernels.groups cimport Axis, Work
+from cconv.kernels.job cimport ConvJob
 from cconv.kernels.simd cimport VL, load, real, set1, store, store2, store3, store4, transpose
 
 
@@ -136,3 +139,59 @@ cdef inline void fill_sums(real *row, Py_ssize_t n, real value) noexcept nogil:
     while j < n:
         store(row + j, set1(value))
         j += VL
+
+
+cdef inline void fill_tapless(Work *work) noexcept nogil:
+    """The sums of phases without taps: the bias, or zero."""
+    cdef Axis *ay = &work.all.axes[1]
+    cdef Axis *ax = &work.all.axes[2]
+    cdef Py_ssize_t o, z, y, x
+    cdef real value = 0
+    cdef real *row = work.sums
+    for o in range(work.channels):
+        if work.box.bias != NULL:
+            value = work.box.bias[work.o0 + o]
+        for z in range(work.all.axes[0].phases):
+            for y in range(ay.phases):
+                for x in range(ax.phases):
+                    if work.all.axes[0].count[z] == 0 or ay.count[y] == 0 or ax.count[x] == 0:
+                        fill_sums(row, work.positions, value)
+                    row += work.job.t.dense
+
+
+cdef inline void merge_plane(const Work *work, Merge *m, real *y, const real *sums, Py_ssize_t z) noexcept nogil:
+    """Output rows of one output depth of one channel; sums are those of its first position and phase."""
+    cdef const ConvJob *job = work.job
+    cdef const Box *box = &work.box
+    cdef Py_ssize_t s = job.up.stride[1], i, f, to
+    m.low = max(<Py_ssize_t>0, job.up.crop[2] - box.start[2] * job.up.stride[2])
+    m.high = min(m.positions * m.phases, job.up.out[2] + job.up.crop[2] - box.start[2] * job.up.stride[2])
+    for i in range(box.extent[1]):
+        for f in range(s):
+            to = (box.start[1] + i) * s + f - job.up.crop[1]
+            if 0 <= to < job.up.out[1]:
+                m.y = y + to * job.ys[1] + (box.start[2] * job.up.stride[2] - job.up.crop[2]) * job.ys[2]
+                m.row = sums + f * job.up.stride[2] * job.t.dense + i * box.extent[2]
+                merge_row(m)
+
+
+cdef inline void write_sums(Work *work) noexcept nogil:
+    """The sums of a block of output channels to the output."""
+    cdef ConvJob *job = work.job
+    cdef Box *box = &work.box
+    cdef Py_ssize_t o, n, z, f, to, s = job.up.stride[0], plane = box.extent[1] * box.extent[2]
+    cdef const real *sums
+    cdef Merge m
+    m.step = job.ys[2]
+    m.phases = job.up.stride[2]
+    m.hop = job.t.dense
+    m.positions = box.extent[2]
+    for n in range(box.samples):
+        for o in range(work.channels):
+            for z in range(box.extent[0]):
+                for f in range(s):
+                    to = (box.start[0] + z) * s + f - job.up.crop[0]
+                    if 0 <= to < job.up.out[0]:
+                        sums = work.sums + (o * work.all.total + f * job.up.stride[1] * job.up.stride[2]) * job.t.dense
+                        sums += (n * box.extent[0] + z) * plane
+                        merge_plane(work, &m, box.y + n * job.yn + (work.o0 + o) * job.yc + to * job.ys[0], sums, z)

@@ -65,9 +65,9 @@ cdef struct WinogradTiling:
     Py_ssize_t plane                # elements from one position of the transformed weights to the next
 
 cdef struct PhasesTiling:
-    # A transposed convolution, whose ConvSizes are those of a convolution of stride 1 that reads what its positions read.
-    # Position q of an axis stands for outputs q*stride + f - crop, its phases 0 <= f < stride; tap t is added to phase f
-    # with the input at q + (f + shift - t*dilation) / stride, where that is whole.
+    # A transposed convolution; its ConvSizes are of the convolution of stride 1 that reads what its positions read.
+    # Position q of an axis stands for outputs q*stride + f - crop, its phases 0 <= f < stride; tap t is added to phase
+    # f with the input at q + (f + shift - t*dilation) / stride, where that is whole.
     Py_ssize_t stride[3]
     Py_ssize_t kernel[3]
     Py_ssize_t dilation[3]

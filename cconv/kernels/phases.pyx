@@ -3,34 +3,34 @@
 
     y[n, o, i*s + t*d - p] = bias[o] + sum over c and all i, t that meet there of w[c, o, t] * x[n, c, i]
 
-with an index i, t, o an axis. Letters: N batch, G groups, C / O input / output channels of one group, s stride, d dilation,
-p padding. Along an axis, s neighbouring outputs are the phases f of one position q:
+with an index i and t an axis. Letters: N batch, G groups, C / O input / output channels of one group, s stride, d
+dilation, p padding. Along an axis, s neighbouring outputs are the phases f of one position q:
 
-    y[o, q*s + f - crop] = bias[o] + sum over c and the taps t of phase f of w[c, o, t] * x[c, q + (f + shift - t*d) / s]
+    y[o, q*s + f - crop] = bias[o] + sum over c and the taps t of phase f of
+                           w[c, o, t] * x[c, q + (f + shift - t*d) / s]
 
 So all phases of all output channels are rows of one product whose columns are positions, and the input is copied once
 for all of them. Phases that read the same inputs form a group: its rows fill the register tile. One item is a box of
 positions; for it, a block of output channels after the other and in these a block of input channels (a k block) after
 the other,
-  1. the inputs are laid into panels (gemm.pxd), by way of the slab (slab.pxd) or, where one input a position is all that
-     is read, from where they lie; rows of the slab are read in place where rows of the product are few;
+  1. the inputs are laid into panels (gemm.pxd), by way of the slab (slab.pxd) or, where one input a position is all
+     that is read, from where they lie; rows are read in place where rows of the product are few;
   2. the tiles of each group are summed to rows of sums, of each phase of each output channel;
   3. interleave.pxd writes them.
 
 Each output is one chain of multiply-adds in the order c, then inputs as they lie: the same bits for any thread, batch,
-strides and size of input that has the same crop.
+strides and size of input.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memset
 
-from cconv.kernels.box cimport Box, find_box
-from cconv.kernels.gemm cimport Block, fill_panels
-from cconv.kernels.groups cimport Axis, Group, Groups, list_groups, lists_size, taps_up
-from cconv.kernels.interleave cimport Merge, fill_sums, merge_row
+from cconv.kernels.box cimport find_box
+from cconv.kernels.groups cimport Group, Groups, Work, list_groups, lists_size, taps_up
+from cconv.kernels.inputs cimport lay_inputs
+from cconv.kernels.interleave cimport fill_tapless, write_sums
 from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.simd cimport MR, NR, VL, load, real, set1, store, vec
-from cconv.kernels.slab cimport fill_box
 from cconv.kernels.tile cimport tile_row
 
 
@@ -44,27 +44,7 @@ cdef enum:
 
 # ---------------------------------------------------------------- weights
 
-cdef struct Work:
-    ConvJob *job
-    Box box
-    char *lists
-    Groups all
-    Py_ssize_t positions
-    bint panelled
-    Py_ssize_t o0, channels         # the block of output channels
-    Py_ssize_t c0, c1               # the k block
-    Py_ssize_t *off                 # of each term: from a position, in slab, panel or input
-    Py_ssize_t *rows                # of each row of a group: where its sums lie
-    real *start                     # and what they start from
-    real *slab
-    real *panels
-    real *sums
-    const real *from_               # where rows are read in place
-    Py_ssize_t hop[3]               # its strides: D, H, channels
-    const real *w
-
-
-cdef void deal(ConvJob *job, Groups *all, Py_ssize_t *space) noexcept nogil:
+cdef void deal_phases(ConvJob *job, Groups *all, Py_ssize_t *space) noexcept nogil:
     list_groups(job, all, space)
 
 
@@ -78,9 +58,18 @@ cdef void pack_channel(const Work *work, const Group *group, const real *x, real
     cdef Py_ssize_t o = 0, p = 0, m
     cdef Py_ssize_t at[14]
     cdef real *y
+    # every tap is a phase, in their order: rows lie one behind the other
+    cdef bint straight = group.phases == K and group.phase[0].tap == 0 and group.phase[K - 1].tap == K - 1
     to += work.c0 * group.taps * (rows // tiles)
     for t in range(tiles):
         m = tile_row(rows, tiles, t + 1) - tile_row(rows, tiles, t)
+        if straight:
+            y = to if m == rows // tiles else to + work.c0
+            for i in range(m):
+                y[i] = x[i]
+            x += m
+            to += m * work.job.p.C
+            continue
         for i in range(m):
             at[i] = o + group.phase[p].tap
             p += 1
@@ -109,7 +98,7 @@ cdef void pack_phases_item(void *conv_job, Py_ssize_t item, char *packed) noexce
     cdef Work work
     cdef Py_ssize_t lists[LISTS_MOST]
     work.job = job
-    deal(job, &work.all, lists)
+    deal_phases(job, &work.all, lists)
     work.o0 = item % blocks_of(job) * job.t.o_block
     work.channels = min(job.t.o_block, job.p.O - work.o0)
     w = <const real *>job.w + (g * job.p.C * job.p.O + work.o0) * K
@@ -300,150 +289,6 @@ cdef void sum_rows_in_place(Work *work, const Group *group, const real *weights)
             v += n
 
 
-# ---------------------------------------------------------------- inputs
-
-cdef void gather_panels(Work *work) noexcept nogil:
-    """Panels of single inputs a position, wherever they lie."""
-    cdef ConvJob *job = work.job
-    cdef Box *box = &work.box
-    cdef Py_ssize_t q = 0, n, i, c, r
-    cdef Py_ssize_t at[64]
-    cdef const real *x
-    cdef real *to = work.panels
-    while q < work.positions:
-        n = min(<Py_ssize_t>NR, work.positions - q)
-        for i in range(n):
-            r = (q + i) // box.extent[2]
-            at[i] = (q + i) % box.extent[2] * job.xs[2] + (box.start[1] + r % box.extent[1]) * job.xs[1]
-            r = r // box.extent[1]
-            at[i] += (box.start[0] + r % box.extent[0]) * job.xs[0] + r // box.extent[0] * job.xn
-        x = box.x + work.c0 * job.xc + box.start[2] * job.xs[2]
-        for c in range(work.c1 - work.c0):
-            for i in range(n):
-                to[i] = x[at[i]]
-            for i in range(n, NR):
-                to[i] = 0
-            x += job.xc
-            to += NR
-        q += NR
-
-
-cdef bint runs_on(const ConvJob *job, const Box *box) noexcept nogil:
-    """Whether the box's inputs are one run, where every position has a single one."""
-    return (job.xs[2] == 1 and box.samples == 1 and (box.extent[1] == 1 or job.xs[1] == job.p.size[2])
-            and (box.extent[0] == 1 or job.xs[0] == job.p.size[1] * job.p.size[2]))
-
-
-cdef void list_inputs(const ConvJob *job, Py_ssize_t *input, bint panelled) noexcept nogil:
-    """Where each input lies from the first of its channel, in the slab or a panel."""
-    cdef Py_ssize_t z, y, x, n = 0
-    for z in range(job.p.kernel[0]):
-        for y in range(job.p.kernel[1]):
-            for x in range(job.p.kernel[2]):
-                input[n] = n * NR if panelled else (z * job.t.sd[0] * job.t.plane + y * job.t.sd[1] * job.t.row
-                                                    + x * job.t.sd[2])
-                n += 1
-
-
-cdef void lay_inputs(Work *work, Py_ssize_t *input) noexcept nogil:
-    """The inputs of one k block, to where the products read them; `input` is left as list_inputs() says."""
-    cdef ConvJob *job = work.job
-    cdef Box *box = &work.box
-    cdef Box line
-    cdef Block block
-    cdef Py_ssize_t taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2], c, n
-    if job.t.in_place and not work.panelled:
-        # few rows: the input serves as it is
-        work.from_ = (box.x + work.c0 * job.xc + box.start[0] * job.xs[0] + box.start[1] * job.xs[1] + box.start[2])
-        work.hop[0], work.hop[1], work.hop[2] = job.xs[0], job.xs[1], job.xc
-        input[0] = 0
-        return
-    if job.t.in_place and not runs_on(job, box):
-        gather_panels(work)
-        input[0] = 0
-        return
-    block.off = work.off
-    line = box[0]
-    if job.t.in_place:
-        block.slab = (box.x + work.c0 * job.xc + box.start[0] * job.xs[0] + box.start[1] * job.xs[1] + box.start[2])
-        line.extent[0], line.extent[1], line.extent[2] = 1, 1, work.positions
-        block.count = work.c1 - work.c0
-        for c in range(block.count):
-            block.off[c] = c * job.xc
-    else:
-        fill_box(job, box, work.slab, box.x, work.c0, work.c1)
-        work.from_ = block.slab = work.slab
-        work.hop[0], work.hop[1], work.hop[2] = job.t.plane, job.t.row, job.t.channel
-        list_inputs(job, input, False)
-        if not work.panelled:
-            return
-        block.count = 0
-        for c in range(work.c1 - work.c0):
-            for n in range(taps):
-                block.off[block.count] = c * job.t.channel + input[n]
-                block.count += 1
-    fill_panels(job, &line, &block, work.panels)
-    list_inputs(job, input, True)
-
-
-# ---------------------------------------------------------------- results
-
-cdef void fill_tapless(Work *work) noexcept nogil:
-    """The sums of phases without taps: the bias, or zero."""
-    cdef Axis *ay = &work.all.axes[1]
-    cdef Axis *ax = &work.all.axes[2]
-    cdef Py_ssize_t o, z, y, x
-    cdef real value = 0
-    cdef real *row = work.sums
-    for o in range(work.channels):
-        if work.box.bias != NULL:
-            value = work.box.bias[work.o0 + o]
-        for z in range(work.all.axes[0].phases):
-            for y in range(ay.phases):
-                for x in range(ax.phases):
-                    if work.all.axes[0].count[z] == 0 or ay.count[y] == 0 or ax.count[x] == 0:
-                        fill_sums(row, work.positions, value)
-                    row += work.job.t.dense
-
-
-cdef void merge_plane(const Work *work, Merge *m, real *y, const real *sums, Py_ssize_t z) noexcept nogil:
-    """Output rows of one output depth of one channel; sums are those of its first position and phase."""
-    cdef const ConvJob *job = work.job
-    cdef const Box *box = &work.box
-    cdef Py_ssize_t s = job.up.stride[1], i, f, to
-    m.low = max(<Py_ssize_t>0, job.up.crop[2] - box.start[2] * job.up.stride[2])
-    m.high = min(m.positions * m.phases, job.up.out[2] + job.up.crop[2] - box.start[2] * job.up.stride[2])
-    for i in range(box.extent[1]):
-        for f in range(s):
-            to = (box.start[1] + i) * s + f - job.up.crop[1]
-            if 0 <= to < job.up.out[1]:
-                m.y = y + to * job.ys[1] + (box.start[2] * job.up.stride[2] - job.up.crop[2]) * job.ys[2]
-                m.row = sums + f * job.up.stride[2] * job.t.dense + i * box.extent[2]
-                merge_row(m)
-
-
-cdef void write_sums(Work *work) noexcept nogil:
-    """The sums of a block of output channels to the output."""
-    cdef ConvJob *job = work.job
-    cdef Box *box = &work.box
-    cdef Py_ssize_t o, n, z, f, to, s = job.up.stride[0], plane = box.extent[1] * box.extent[2]
-    cdef const real *sums
-    cdef Merge m
-    m.step = job.ys[2]
-    m.phases = job.up.stride[2]
-    m.hop = job.t.dense
-    m.positions = box.extent[2]
-    for n in range(box.samples):
-        for o in range(work.channels):
-            for z in range(box.extent[0]):
-                for f in range(s):
-                    to = (box.start[0] + z) * s + f - job.up.crop[0]
-                    if 0 <= to < job.up.out[0]:
-                        sums = work.sums + (o * work.all.total + f * job.up.stride[1] * job.up.stride[2]) * job.t.dense
-                        sums += (n * box.extent[0] + z) * plane
-                        merge_plane(work, &m, box.y + n * job.yn + (work.o0 + o) * job.yc + to * job.ys[0], sums, z)
-
-
 # ---------------------------------------------------------------- items
 
 cdef void sum_block(Work *work, const Py_ssize_t *input, real *sums) noexcept nogil:
@@ -466,14 +311,14 @@ cdef void sum_block(Work *work, const Py_ssize_t *input, real *sums) noexcept no
             sum_rows_in_place(work, group, weights)
 
 
-cdef void aim_block(Work *work, Py_ssize_t b) noexcept nogil:
+cdef void take_channels(Work *work, Py_ssize_t b) noexcept nogil:
     """A block of output channels."""
     work.o0 = b * work.job.t.o_block
     work.channels = min(work.job.t.o_block, work.job.p.O - work.o0)
 
 
 cdef void sum_blocks(Work *work, Py_ssize_t first, Py_ssize_t last, bint filled) noexcept nogil:
-    """Blocks of output channels whose sums are held at once; `filled`: the inputs lie there, for there is one k block."""
+    """Blocks of output channels whose sums are held at once; `filled`: the inputs of the only k block lie there."""
     cdef ConvJob *job = work.job
     cdef Py_ssize_t *input = <Py_ssize_t *>(work.lists) + lists_size(job)
     cdef Py_ssize_t hop = job.t.o_block * work.all.total * job.t.dense, b
@@ -484,11 +329,11 @@ cdef void sum_blocks(Work *work, Py_ssize_t first, Py_ssize_t last, bint filled)
         if not filled:
             lay_inputs(work, input)
         for b in range(first, last):
-            aim_block(work, b)
+            take_channels(work, b)
             sum_block(work, input, sums + (b - first) * hop)
         work.c0 = work.c1
     for b in range(first, last):
-        aim_block(work, b)
+        take_channels(work, b)
         work.sums = sums + (b - first) * hop
         fill_tapless(work)
         write_sums(work)
@@ -501,7 +346,7 @@ cdef void phases_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept
     cdef Py_ssize_t blocks = blocks_of(job), b, first, last, taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
     work.job = job
     find_box(job, item, &work.box)
-    deal(job, &work.all, <Py_ssize_t *>workspace)
+    deal_phases(job, &work.all, <Py_ssize_t *>workspace)
     work.lists = workspace
     work.off = <Py_ssize_t *>workspace + lists_size(job) + taps
     work.rows = work.off + job.t.c_block * max(taps, taps_up(job))
