@@ -47,6 +47,7 @@ cdef struct Work:
     real *slab
     real *panels
     real *sums
+    real *merged                    # rows of sums of one channel, phases along W interleaved
     const real *from_               # where rows are read in place
     Py_ssize_t hop[3]               # its strides: D, H, channels
     const real *w

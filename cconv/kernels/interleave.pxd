@@ -3,7 +3,7 @@
 from cconv.kernels.box cimport Box
 from cconv.kernels.groups cimport Axis, Work
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport VL, load, real, set1, store, store2, store3, store4, transpose
+from cconv.kernels.simd cimport VL, load, put_lines, real, set1, store, store2, store3, store4, transpose
 
 
 cdef struct Merge:
@@ -159,39 +159,65 @@ cdef inline void fill_tapless(Work *work) noexcept nogil:
                     row += work.job.t.dense
 
 
-cdef inline void merge_plane(const Work *work, Merge *m, real *y, const real *sums, Py_ssize_t z) noexcept nogil:
-    """Output rows of one output depth of one channel; sums are those of its first position and phase."""
+cdef inline void write_rows(const Work *work, Merge *m, real *y, const real *merged, Py_ssize_t g,
+                            Py_ssize_t q) noexcept nogil:
+    """The output rows of phase g of one plane, whose first position is q; out of `merged`, unless that is NULL."""
     cdef const ConvJob *job = work.job
     cdef const Box *box = &work.box
-    cdef Py_ssize_t s = job.up.stride[1], i, f, to
-    m.low = max(<Py_ssize_t>0, job.up.crop[2] - box.start[2] * job.up.stride[2])
-    m.high = min(m.positions * m.phases, job.up.out[2] + job.up.crop[2] - box.start[2] * job.up.stride[2])
-    for i in range(box.extent[1]):
-        for f in range(s):
-            to = (box.start[1] + i) * s + f - job.up.crop[1]
-            if 0 <= to < job.up.out[1]:
-                m.y = y + to * job.ys[1] + (box.start[2] * job.up.stride[2] - job.up.crop[2]) * job.ys[2]
-                m.row = sums + f * job.up.stride[2] * job.t.dense + i * box.extent[2]
-                merge_row(m)
+    cdef Py_ssize_t s = job.up.stride[1], from_ = job.up.crop[1] - g, _i
+    cdef Py_ssize_t first = max(<Py_ssize_t>0, (from_ + s - 1) // s - box.start[1])
+    cdef Py_ssize_t last = min(box.extent[1], (job.up.out[1] + from_ + s - 1) // s - box.start[1])
+    cdef const real *row = m.row
+    y += ((box.start[1] + first) * s - from_) * job.ys[1] + (box.start[2] * m.phases - job.up.crop[2]) * m.step
+    q += first * box.extent[2]
+    if merged != NULL:
+        put_lines(y + m.low * m.step, s * job.ys[1], m.step, merged + q * m.phases + m.low, box.extent[2] * m.phases,
+                  last - first, m.high - m.low)
+        return
+    for _i in range(first, last):
+        m.y = y
+        m.row = row + q
+        merge_row(m)
+        y += s * job.ys[1]
+        q += box.extent[2]
+    m.row = row
+
+
+cdef inline void write_phase(const Work *work, real *y, const real *sums, Py_ssize_t f, Py_ssize_t g) noexcept nogil:
+    """The outputs of one channel of phase f along D and g along H; sums are those of the first phase along W."""
+    cdef const ConvJob *job = work.job
+    cdef const Box *box = &work.box
+    cdef Py_ssize_t n, z, to, width = box.extent[2], q = 0
+    cdef real *merged = NULL
+    cdef Merge m
+    m.phases = job.up.stride[2]
+    m.hop = job.t.dense
+    m.row = sums
+    if width < VL or (m.phases > 4 and width < 4 * VL):
+        # short rows: all of them as one, in whole vectors, and then row by row
+        merged = work.merged
+        m.y, m.step, m.low = merged, 1, 0
+        m.positions = (work.positions + VL - 1) // VL * VL
+        m.high = m.positions * m.phases + VL
+        merge_row(&m)
+    m.step = job.ys[2]
+    m.positions = width
+    m.low = max(<Py_ssize_t>0, job.up.crop[2] - box.start[2] * m.phases)
+    m.high = min(width * m.phases, job.up.out[2] + job.up.crop[2] - box.start[2] * m.phases)
+    for n in range(box.samples):
+        for z in range(box.extent[0]):
+            to = (box.start[0] + z) * job.up.stride[0] + f - job.up.crop[0]
+            if 0 <= to < job.up.out[0]:
+                write_rows(work, &m, y + n * job.yn + to * job.ys[0], merged, g, q)
+            q += box.extent[1] * width
 
 
 cdef inline void write_sums(Work *work) noexcept nogil:
     """The sums of a block of output channels to the output."""
-    cdef ConvJob *job = work.job
-    cdef Box *box = &work.box
-    cdef Py_ssize_t o, n, z, f, to, s = job.up.stride[0], plane = box.extent[1] * box.extent[2]
-    cdef const real *sums
-    cdef Merge m
-    m.step = job.ys[2]
-    m.phases = job.up.stride[2]
-    m.hop = job.t.dense
-    m.positions = box.extent[2]
-    for n in range(box.samples):
-        for o in range(work.channels):
-            for z in range(box.extent[0]):
-                for f in range(s):
-                    to = (box.start[0] + z) * s + f - job.up.crop[0]
-                    if 0 <= to < job.up.out[0]:
-                        sums = work.sums + (o * work.all.total + f * job.up.stride[1] * job.up.stride[2]) * job.t.dense
-                        sums += (n * box.extent[0] + z) * plane
-                        merge_plane(work, &m, box.y + n * job.yn + (work.o0 + o) * job.yc + to * job.ys[0], sums, z)
+    cdef Py_ssize_t o, f, g
+    cdef const real *sums = work.sums
+    for o in range(work.channels):
+        for f in range(work.all.axes[0].phases):
+            for g in range(work.all.axes[1].phases):
+                write_phase(work, work.box.y + (work.o0 + o) * work.job.yc, sums, f, g)
+                sums += work.all.axes[2].phases * work.job.t.dense

@@ -354,6 +354,7 @@ cdef void phases_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept
     work.slab = <real *>(workspace + job.slab_at)
     work.panels = <real *>(workspace + job.panels_at)
     work.sums = <real *>(workspace + job.dense_at)
+    work.merged = <real *>(workspace + job.workspace_bytes) - (job.up.stride[2] * job.t.dense + 2 * NR)
     work.positions = work.box.samples * work.box.extent[0] * work.box.extent[1] * work.box.extent[2]
     # a row without unit stride cannot be read where it lies
     work.panelled = job.t.panelled or (job.t.in_place and job.xs[2] != 1)
@@ -392,6 +393,7 @@ cdef void lay_out_phases(void *conv_job) noexcept nogil:
                                    else 0)
     job.dense_at = job.panels_at + lines((panels * job.t.c_block * taps * NR + 4 * NR) * sizeof(real))
     job.workspace_bytes = job.dense_at + lines((job.up.held * total * job.t.dense + NR) * sizeof(real))
+    job.workspace_bytes += lines((job.up.stride[2] * job.t.dense + 2 * NR) * sizeof(real))
 
 
 cdef KernelTable PHASES
