@@ -6,7 +6,7 @@ Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
 taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
-phases       transposed convolutions with stride: all phases as one product    phases.pyx, groups.pxd, inputs.pxd, ...
+phases       transposed convolutions with stride, all phases at once  phases.pyx, groups.pxd, inputs.pxd, interleave.pxd
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
