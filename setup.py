@@ -22,6 +22,7 @@ NUMBERS = DTYPES[:4]
 KERNELS = {
     "conv": NUMBERS,
     "lanes": NUMBERS,
+    "phases": NUMBERS,
     "winograd": ("f32", "f64"),
     "pool": NUMBERS,
     "weight_grad": ("f32", "f64"),

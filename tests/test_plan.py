@@ -111,7 +111,7 @@ def space(step, m):
         return plan.panels * m.panel * positions * (p.C * p.kernel[0] + p.O) * m.itemsize
     slab = plan.c_block * plan.channel
     panels = plan.panels * m.panel * plan.c_block * plan.t_block
-    return (slab + panels + plan.phases * p.O * plan.dense) * m.itemsize
+    return (slab + panels) * m.itemsize
 
 
 # ---------------------------------------------------------------- workspace
@@ -285,18 +285,50 @@ def test_dilated_layers_are_interleaved_for_winograd():
     assert len(kernels(p, AVX512, "direct", WeightUse.KEPT).steps) == 1
 
 
-def test_phases_are_written_as_one():
+def test_phases_are_one_product():
     whole = layer(64, 64, (28, 28), (4, 4), padding=0)
     whole = whole._replace(stride=(1, 2, 2), before=NONE, out=NONE)
     found = transposed(whole, NONE, (1, 58, 58), AVX512, "auto", WeightUse.ONCE)
-    assert [step.kernel for step in found.steps] == [Kernel.PHASES] * 4
-    assert [step.phases for step in found.steps] == [2] * 4
-    # every tap of the weights belongs to one phase
-    assert sorted(t for taps in found.weights for t in taps) == list(range(16))
+    (step,) = found.steps
+    assert step.kernel is Kernel.PHASES and step.plan.slab.phases == 4 and found.weights == (None,)
+    # without padding all phases read the same 2 x 2 inputs; with it, 28 positions are fewer than 29
+    assert step.plan.up.groups == 1 and step.problem.out == (1, 29, 29)
+    padded = transposed(whole, (0, 1, 1), (1, 56, 56), AVX512, "auto", WeightUse.ONCE).steps[0]
+    assert padded.plan.up.groups == 4 and padded.problem.out == (1, 28, 28)
+    # a single input is one position, whatever the stride
+    single = whole._replace(size=ONE, stride=ONE)
+    found = transposed(single, NONE, (1, 4, 4), AVX512, "auto", WeightUse.ONCE)
+    assert found.steps[0].problem.out == ONE and found.steps[0].plan.slab.phases == 16
     # stride 1: a convolution with its taps reversed
     whole = whole._replace(stride=ONE, kernel=(1, 3, 3))
     found = transposed(whole, NONE, (1, 30, 30), AVX512, "direct", WeightUse.ONCE)
     assert len(found.steps) == 1 and found.weights == (tuple(range(8, -1, -1)),)
+    # dilated phases have inputs of their own
+    whole = whole._replace(stride=(1, 2, 2), dilation=(1, 7, 7))
+    found = transposed(whole, NONE, (1, 69, 69), AVX512, "direct", WeightUse.ONCE)
+    assert all(step.kernel is Kernel.GEMM for step in found.steps)
+    # every tap of the weights belongs to one phase
+    assert sorted(t for taps in found.weights for t in taps) == list(range(9))
+
+
+@pytest.mark.parametrize("m", MACHINES)
+def test_sums_of_phases_stay_within_the_promise(m):
+    from cconv._plan.phases import phased
+
+    rng = random.Random(m.lanes)
+    for _ in range(300):
+        p = random_problem(rng)
+        stride = tuple(rng.choice((1, 2, 3, 16, 500)) for _ in range(3))
+        out = tuple(
+            _problem.transposed_size(L, k, s, 1, 0, 0, 0)
+            for L, k, s in zip(p.size, p.kernel, stride, strict=True)
+        )
+        found = phased(p._replace(stride=stride, dilation=ONE, before=NONE, out=NONE), NONE, out, m)
+        if found is not None:
+            slab, count = found.slab, _problem.volume(found.up.stride)
+            size = slab.c_block * (slab.channel + slab.t_block * slab.panels * m.panel)
+            size += found.up.held * slab.o_block * count * slab.dense
+            assert size * m.itemsize <= PROMISED - 2**20, (p, found)
 
 
 def test_weights_are_packed_where_that_is_repaid():
@@ -330,10 +362,10 @@ def test_transform_lengths():
 
 
 def test_long_strides_are_stacked():
-    p = layer(16, 8, (4000,), (400,), stride=160, padding=0)
+    p = layer(16, 8, (40000,), (4000,), stride=1600, padding=0)
     found = conv_input_gradient(p, NONE, AVX512)
     assert isinstance(found, Stacked) and found.taps == 3
-    assert found.inner.whole.O == 160 * 16
+    assert found.inner.whole.O == 1600 * 16
     assert isinstance(
         conv_input_gradient(layer(16, 8, (400,), (4,), stride=2), NONE, AVX512), Direct
     )

@@ -18,10 +18,11 @@ from .._problem import (
 )
 from ..kernels.job import PadMode, PoolOp
 from . import fft
-from .direct import DirectPlan, direct, joined
+from .direct import DirectPlan, direct
 from .geometry import Geometry, kept_places, merged
 from .lanes import lanes
-from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse
+from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse, ceil_div
+from .phases import Phased, phased
 from .pointwise import PACKED_MOST, pointwise
 from .pool import pool_grad as plan_pool_grad
 from .pool import pool_plan
@@ -73,15 +74,54 @@ def transposed(
     """A transposed convolution: `whole`, `before` and `out` as in `_problem.transposed_phases`."""
     algorithm = own_algorithm(m, algorithm)
     geometry = merged(whole._replace(before=before, out=out), m, False, algorithm)
-    p = geometry.problem
-    parts = transposed_phases(p._replace(before=NONE, out=NONE), p.before, p.out)
+    p = geometry.problem._replace(before=NONE, out=NONE)
+    before, out = geometry.problem.before, geometry.problem.out
+    found = phased(p, before, out, m)
+    if found is not None and (algorithm == "direct" or not threes(p)):
+        return as_phases(found, whole, m, geometry, use)
+    parts = transposed_phases(p, before, out)
     if len(parts) == 1:
         # stride 1: a plain convolution with its taps reversed
         taps = parts[0].taps
-        found = split(parts[0].problem, m, algorithm, use)
-        parts = [part._replace(taps=taps) for part in found]
+        divided = split(parts[0].problem, m, algorithm, use)
+        parts = [part._replace(taps=taps) for part in divided]
     choices = [choose_part(part.problem, m, algorithm, use) for part in parts]
-    return assemble(m, whole, parts, join_phases(parts, choices, m), geometry, use)
+    if found is not None and all(each.kernel is not Kernel.WINOGRAD for each in choices):
+        return as_phases(found, whole, m, geometry, use)
+    return assemble(m, whole, parts, choices, geometry, use)
+
+
+def threes(whole: ConvProblem) -> bool:
+    """Whether a phase has three taps along W, for which there is Winograd."""
+    k, s = whole.kernel[2], whole.stride[2]
+    return 3 in (k // s, ceil_div(k, s))
+
+
+def as_phases(
+    found: Phased, whole: ConvProblem, m: Machine, geometry: Geometry, use: WeightUse
+) -> Direct:
+    """A transposed convolution by the kernel phases, which packs the weights as they lie."""
+    step = Step(
+        kernel=Kernel.PHASES,
+        problem=found.problem,
+        plan=found,
+        first=NONE,
+        step=ONE,
+        x_first=NONE,
+        x_step=ONE,
+        weights=0,
+    )
+    return Direct(
+        machine=m,
+        whole=whole,
+        steps=(step,),
+        weights=(None,),
+        swapped=True,
+        axes=geometry.axes,
+        use=use,
+        algorithm="direct",
+        reason=found.reason,
+    )
 
 
 def takes_fft(p: ConvProblem, m: Machine, algorithm: str) -> bool:
@@ -120,24 +160,6 @@ def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> C
     return Choice(*found)
 
 
-def join_phases(parts: list[Part], choices: list[Choice], m: Machine) -> list[Choice]:
-    """Phases of a transposed convolution that differ along W only are written as one, where that serves."""
-    result: list[Choice] = []
-    while len(result) < len(parts):
-        i = len(result)
-        n = 1
-        while i + n < len(parts) and parts[i + n].first[:2] == parts[i].first[:2]:
-            n += 1
-        group = choices[i : i + n]
-        if n == parts[i].step[2] and all(each.kernel is Kernel.GEMM for each in group):
-            plans = joined([part.problem for part in parts[i : i + n]], m)
-            if plans is not None:
-                reason = f"{n} interleaved phases, each an implicit GEMM on the register tile"
-                group = [Choice(Kernel.PHASES, plan, reason) for plan in plans]
-        result += group
-    return result
-
-
 def packs(p: ConvProblem, kernel: Kernel, m: Machine, use: WeightUse) -> bool:
     """Whether weights are packed: to be kept, and in a call where enough positions read them, rows of a tile in one
     stream. Of a few positions packing would cost more than it gains."""
@@ -161,7 +183,7 @@ def assemble(
     m: Machine, whole: ConvProblem, parts: list[Part], choices: list[Choice],
     geometry: Geometry, use: WeightUse,
 ) -> Direct:  # fmt: skip
-    """The parts as steps; of a transposed convolution, those that interleave share their taps."""
+    """The parts as steps; those with the same taps share their weights."""
     places: dict[tuple[int, ...] | None, int] = {}
     steps = []
     for part, (kind, plan, _) in zip(parts, choices, strict=True):
@@ -171,9 +193,7 @@ def assemble(
         elif geometry.taps is not None:
             taps = kept_places(geometry.taps, whole.kernel)
         at = places.setdefault(taps, len(places))
-        phases = 1
         if isinstance(plan, DirectPlan):
-            phases = plan.phases
             plan = plan._replace(packed=packs(part.problem, kind, m, use))
         steps.append(
             Step(
@@ -185,7 +205,6 @@ def assemble(
                 x_first=part.x_first,
                 x_step=part.x_step,
                 weights=at,
-                phases=phases,
             )
         )
     transforms = any(step.kernel is Kernel.WINOGRAD for step in steps)
@@ -221,7 +240,7 @@ def stacks(whole: ConvProblem, before: Three, out: Three) -> bool:
 
 def input_gradient(whole: ConvProblem, before: Three, out: Three, m: Machine) -> Direct | Stacked:
     """The transposed convolution that a convolution's input gradient is; of long strides, its phases stacked."""
-    if not stacks(whole, before, out):
+    if not stacks(whole, before, out) or phased(whole, before, out, m) is not None:
         return transposed(whole, before, out, m, "auto", WeightUse.BATCH)
     s = whole.stride[2]
     taps = -(-whole.kernel[2] // s)

@@ -1,4 +1,4 @@
-"""Blocks of direct convolution: the kernels gemm, rows and taps, and the phases that are written as one.
+"""Blocks of direct convolution: the kernels gemm, rows and taps.
 
 Blocks are sized for the caches: a panel of one k block for L1, slab, panels and a block of weights for L2.
 """
@@ -14,7 +14,6 @@ from .machine import L1, L2, SLAB_MOST, Kernel, Machine, ceil_div
 ROWS_CHANNELS = 3
 ROWS_TAPS = 4096  # of one k block of the rows kernel
 UNPANELLED_TERMS = 640
-JOINED_MOST = 8  # phases that are written as one, as many as the kernel has room for
 
 
 class DirectPlan(NamedTuple):
@@ -111,8 +110,8 @@ def kw_first(p: ConvProblem) -> bool:
     return p.O <= ROWS_CHANNELS and p.kernel[1] in (3, 5) and volume(p.kernel) <= ROWS_TAPS
 
 
-def gemm_blocks(p: ConvProblem, m: Machine, unpanelled: bool, most: int | None) -> Blocks:
-    taps, wanted = volume(p.kernel), most or 24 * m.panel
+def gemm_blocks(p: ConvProblem, m: Machine, unpanelled: bool) -> Blocks:
+    taps, wanted = volume(p.kernel), 24 * m.panel
     if unpanelled:
         return Blocks(p.C, taps, wanted)
     # half of L1 for a panel, three quarters of as much where the tile is wide
@@ -181,16 +180,16 @@ def whole_line(p: ConvProblem) -> bool:
     )
 
 
-def direct(p: ConvProblem, m: Machine, most: int | None = None) -> Planned:
-    """The plan of one convolution. `most` bounds the outputs of a box, whose sums are then not written at once."""
+def direct(p: ConvProblem, m: Machine) -> Planned:
+    """The plan of one convolution."""
     tapless = 0 in p.kernel
     if tapless:  # a phase of a transposed convolution without taps: only the bias is written
         p = p._replace(kernel=ONE)
     rows, terms = p.O <= ROWS_CHANNELS, p.C * volume(p.kernel)
-    alone = most is None and not tapless
+    alone = not tapless
     # so few output channels do not repay panels: rows are read where they lie, the whole of K at a time
     unpanelled = alone and not rows and p.O <= 3 * m.tile_rows and terms <= UNPANELLED_TERMS
-    blocks = rows_blocks(p, m) if rows else gemm_blocks(p, m, unpanelled, most)
+    blocks = rows_blocks(p, m) if rows else gemm_blocks(p, m, unpanelled)
     slab = fit_slab(p, m, blocks.c, blocks.wanted)
     if slab.channel * m.itemsize > SLAB_MOST:
         slab = slab._replace(box=(1, 1, p.out[2]), channel=0, c_block=1)
@@ -240,20 +239,3 @@ def tiling(
         phases=1,
         dense=0,
     )
-
-
-def joined(parts: list[ConvProblem], m: Machine) -> list[DirectPlan] | None:
-    """Plans of phases along W that are summed side by side and written as one, or None if each is its own."""
-    count = len(parts)
-    frame = max(p.out for p in parts)
-    if not 2 <= count <= JOINED_MOST or any(p.out[:2] != frame[:2] or 0 in p.out for p in parts):
-        return None
-    nr = m.panel
-    wanted = max(nr, min(24 * nr, L2 // (m.itemsize * count * max(1, parts[0].O)) // nr * nr))
-    found = [direct(p._replace(out=frame), m, wanted) for p in parts]
-    plans = [each.plan for each in found]
-    if any(each.kernel is not Kernel.GEMM or each.plan.box != plans[0].box for each in found):
-        return None
-    # one line more than whole panels, so that channels do not fall into the same cache sets
-    dense = plans[0].panels * nr + 64 // m.itemsize
-    return [plan._replace(in_place=False, dense=dense, phases=count) for plan in plans]

@@ -9,6 +9,7 @@ from ..kernels.job import PadMode, PoolOp
 from .direct import DirectPlan
 from .fft import FftPlan
 from .machine import Kernel, Machine, WeightUse
+from .phases import Phased
 from .pool import PoolGradPlan, PoolPlan
 from .weight_grad import WeightGradPlan
 from .winograd import WinogradPlan
@@ -19,15 +20,12 @@ class Step(NamedTuple):
 
     kernel: Kernel
     problem: ConvProblem
-    plan: DirectPlan | WinogradPlan
+    plan: DirectPlan | WinogradPlan | Phased
     first: Three
     step: Three
     x_first: Three
     x_step: Three
     weights: int  # which of Direct.weights
-    phases: (
-        int  # Kernel.PHASES: so many neighbouring steps, each of which says so, run as one; else 1
-    )
 
 
 class Direct(NamedTuple):

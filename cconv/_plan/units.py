@@ -57,7 +57,7 @@ def units(p: ConvProblem, m: Machine, given: Bytes, use: WeightUse) -> Units | N
     width = "bytes" if m.terms == 4 else "16-bit halves"
     step = Step(
         kernel=kernel, problem=whole, plan=plan, first=NONE, step=ONE, x_first=NONE, x_step=ONE,
-        weights=0, phases=1,
+        weights=0,
     )  # fmt: skip
     inner = Direct(
         machine=m, whole=whole, steps=(step,), weights=(None,), swapped=False, axes=axes, use=use,

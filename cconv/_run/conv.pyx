@@ -22,7 +22,6 @@ cdef extern from "stamp.h":
 stamp = CCONV_STAMP_STRING.decode()
 
 cdef enum:
-    PHASES_MOST = 8                 # jobs that run as one, as in _plan/direct.py
     MOVED = 32768                   # weights that are worth a thread, and a chunk of them: about 30 us
 
 # ---------------------------------------------------------------- weights
@@ -122,12 +121,11 @@ cdef size_t workspace_bytes(ConvCode *code, int threads) noexcept nogil:
     """What run() needs of them."""
     cdef Share shared
     cdef size_t most = 0
-    cdef int i = 0
-    while i < code.count:
+    cdef int i
+    for i in range(code.count):
         if computes(&code.jobs[i]):
             shared = share(code.steps[i].table, &code.jobs[i], code.work, threads, False)
             most = max(most, <size_t>(shared.threads * code.jobs[i].workspace_bytes))
-        i += max(1, code.jobs[i].t.phases)
     return most
 
 
@@ -139,7 +137,7 @@ cdef int conv_threads(ConvCode *code, int allowed) noexcept nogil:
         if computes(&code.jobs[i]):
             shared = share(code.steps[i].table, &code.jobs[i], code.work, allowed, False)
             most = max(most, shared.threads)
-        i += max(1, code.jobs[i].t.phases)
+        i += 1
     return most
 
 
@@ -163,39 +161,43 @@ cdef void point(ConvCode *code, int i, ConvCall *call, ConvJob *job) noexcept no
         job.xs[a] = call.xs[a] * step.x_step[a]
 
 
-cdef Status run_step(ConvCode *code, int i, int n, ConvCall *call) noexcept nogil:
-    """Step i, which is one job with the n - 1 behind it."""
-    cdef ConvJob jobs[PHASES_MOST]
+cdef Status run_step(ConvCode *code, int i, ConvCall *call) noexcept nogil:
+    cdef ConvJob job = code.jobs[i]
     cdef KernelTable *table = code.steps[i].table
-    cdef Share shared = share(table, &code.jobs[i], code.work, call.threads, crowded())
+    cdef Share shared = share(table, &job, code.work, call.threads, crowded())
     cdef Task task
-    cdef int j
-    for j in range(n):
-        jobs[j] = code.jobs[i + j]
-        point(code, i + j, call, &jobs[j])
-        jobs[j].o_splits = shared.splits
+    point(code, i, call, &job)
+    job.o_splits = shared.splits
     task.name, task.dtype = table.name, code.dtype
-    task.run, task.job, task.items, task.chunk = table.run_item, jobs, shared.items, table.chunk
+    task.run, task.job, task.items, task.chunk = table.run_item, &job, shared.items, table.chunk
     task.threads = shared.threads
-    task.workspace, task.workspace_bytes = call.workspace, jobs[0].workspace_bytes
+    task.workspace, task.workspace_bytes = call.workspace, job.workspace_bytes
     task.signals = call.signals
     return drive(&task)
 
 
 cdef Status run(ConvCode *code, ConvCall *call) noexcept nogil:
     cdef Status status
-    cdef int i = 0, n
-    while i < code.count:
-        n = <int>max(1, code.jobs[i].t.phases)
+    cdef int i
+    for i in range(code.count):
         if computes(&code.jobs[i]):
-            status = run_step(code, i, n, call)
+            status = run_step(code, i, call)
             if status != OK:
                 return status
-        i += n
     return OK
 
 
 # ---------------------------------------------------------------- programs
+
+cdef tuple packed_as(step):
+    """What the order of packed weights depends on, beside the weights."""
+    plan = step.plan
+    if step.kernel is Kernel.WINOGRAD:
+        return step.kernel.value, plan.patch, plan.high
+    if step.kernel is Kernel.PHASES:
+        return step.kernel.value, plan.slab.o_block, plan.up.stride, plan.up.dilation, plan.up.shift, plan.up.crop
+    return (step.kernel.value,)
+
 
 cdef class ConvProgram(Program):
     """A convolution of given shapes, as its strategy's steps. The arrays of go() are (x, weight, bias or None)."""
@@ -232,10 +234,8 @@ cdef class ConvProgram(Program):
         for i in range(count):
             self.fill_step(i, strategy.steps[i])
             code.count = i + 1
-        i = 0
-        while i < count:
+        for i in range(count):
             code.steps[i].table.lay_out(&code.jobs[i])
-            i += max(1, code.jobs[i].t.phases)
         self.list_taps()
         self.fill_slots()
 
@@ -250,10 +250,11 @@ cdef class ConvProgram(Program):
         if step.kernel is Kernel.WINOGRAD:
             job.wino = fields(plan, job.wino)
             job.t.packed = True
+        elif step.kernel is Kernel.PHASES:
+            job.t = fields(plan.slab, job.t)
+            job.up = fields(plan.up, job.up)
         else:
             job.t = fields(plan, job.t)
-            if not 1 <= job.t.phases <= PHASES_MOST:
-                raise ValueError(f"cconv: {job.t.phases} phases in one step")
         job.o_splits = 1
         to.table = table_of(self.strategy.machine, step.kernel)
         for a in range(3):
@@ -261,7 +262,7 @@ cdef class ConvProgram(Program):
             to.x_first[a], to.x_step[a] = step.x_first[a], step.x_step[a]
         # steps that read the same taps in the same order share them
         key = (self.strategy.weights[step.weights],
-               (step.kernel.value, job.wino.patch, job.wino.high) if job.t.packed else None)
+               packed_as(step) if job.t.packed else None)
         if key in self.slot_keys:
             to.slot = self.slot_keys.index(key)
         else:
@@ -271,7 +272,7 @@ cdef class ConvProgram(Program):
             slot.step = i
             slot.packer = to.table if job.t.packed else NULL
             self.code.slot_count += 1
-        self.code.work += multiply_adds(job) / max(1, job.t.phases)
+        self.code.work += multiply_adds(job)
         return 0
 
     cdef int list_taps(self) except -1:
@@ -427,17 +428,16 @@ cdef class ConvProgram(Program):
         cdef ConvCode *code = &self.code
         cdef ConvJob *job = &code.jobs[0]
         cdef Share shared
-        cdef int i = 0, threads = 1, limit = allowed_threads()
+        cdef int i, threads = 1, limit = allowed_threads()
         step = self.strategy.steps[0]
         box = job.t.box
         if step.kernel is Kernel.WINOGRAD:
             m = self.strategy.machine
             box = (job.wino.panels * 2 * m.lanes, max(1, job.wino.high - 2), job.wino.patch - 2)
-        while i < code.count:
+        for i in range(code.count):
             if computes(&code.jobs[i]):
                 shared = share(code.steps[i].table, &code.jobs[i], code.work, limit, False)
                 threads = max(threads, shared.threads)
-            i += max(1, code.jobs[i].t.phases)
         return {
             "kernel": step.kernel.value,
             "tile": (code.steps[0].table.tile_rows, 2 * code.steps[0].table.lanes),

@@ -11,7 +11,7 @@ int8         convolutions of bytes in sums of 32 bits, dense and grouped        
 int8_rows    the same with few output channels a group                         int8.pyx, units.pxd
 lanes        many small groups (depthwise) on planes that repay transposing    lanes.pyx
 taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
-phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
+phases       transposed convolutions with stride, all phases at once  phases.pyx, groups.pxd, inputs.pxd, interleave.pxd
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
@@ -37,7 +37,7 @@ unit      32 bits of neighbouring terms of small integers, which one instruction
 panel     NR positions x K terms of input, filled for the tile
 packed    weights in a kernel's own order
 kw_first  order of summation c, kd, kw, kh, where neighbouring rows may share their loads
-phases    the stride-1 convolutions that a transposed convolution consists of
+phases    the stride-1 convolutions that a transposed convolution consists of; groups of them read the same inputs
 across    dot products of a weight gradient that run across the rows of a plane
 kept      reduced rows of a pool that all windows of an item share
 tapped    maxima whose indices are found by the number of their tap
@@ -73,7 +73,7 @@ MODULES = {
     Kernel.ROWS: "conv",
     Kernel.LANES: "lanes",
     Kernel.TAPS: "conv",
-    Kernel.PHASES: "conv",
+    Kernel.PHASES: "phases",
     Kernel.INT8: "int8",
     Kernel.INT8_ROWS: "int8",
     Kernel.WINOGRAD: "winograd",

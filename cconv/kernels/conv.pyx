@@ -1,5 +1,5 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Convolution kernels of one element type and one instruction set: gemm, inner, turned, rows, taps and phases.
+"""Convolution kernels of one element type and one instruction set: gemm, inner, turned, rows and taps.
 
     y[n, o, od, oh, ow] = bias[o] + sum over c, kd, kh, kw of
                           w[o, c, kd, kh, kw] * x[n, c, od*s - p + kd*d, oh*s - p + kh*d, ow*s - p + kw*d]
@@ -11,8 +11,7 @@ k block) after the other,
   1. fill_box copies the input rows that the box reads into a zero-padded slab (L2), the columns de-interleaved by the
      stride, so that every tap of every output row is a contiguous run (slab.pxd);
   2. gemm.pxd or rows.pxd sums them.
-taps.pxd, inner.pxd and turned.pxd work without. phases.pxd joins what gemm sums for the phases of a transposed
-convolution.
+taps.pxd, inner.pxd and turned.pxd work without.
 
 Each output is one chain of multiply-adds in the order c, kd, kh, kw, or c, kd, kw, kh under `kw_first`, which depends
 on the weight's shape alone: the same bits for any thread, batch, strides and size of input. Those of inner are sums of
@@ -21,12 +20,11 @@ lanes, and depend on nothing but the channels.
 from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memset
 
-from cconv.kernels.box cimport Box, aim_box, find_box, taps_of
+from cconv.kernels.box cimport Box, find_box, taps_of
 from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, gemm_in_place, pack_tile
 from cconv.kernels.inner cimport INNER_MOST, inner_box
 from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
-from cconv.kernels.phases cimport Sums, fill_bias, merge_phases, tapless
 from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_rows, some_rows
 from cconv.kernels.simd cimport MR, NR, VL, real
 from cconv.kernels.slab cimport fill_box
@@ -69,9 +67,9 @@ cdef void fill_conv(ConvJob *job, Box *box, real *slab, Py_ssize_t c0, Py_ssize_
     fill_box(job, box, slab, box.x, c0, c1)
 
 
-cdef void sum_panels(ConvJob *job, Box *box, Block *block, real *panels, real *dense) noexcept nogil:
+cdef void sum_panels(ConvJob *job, Box *box, Block *block, real *panels) noexcept nogil:
     fill_panels(job, box, block, panels)
-    gemm_block(job, box, block, panels, dense)
+    gemm_block(job, box, block, panels, NULL)
 
 
 cdef void sum_in_place(ConvJob *job, Box *box, Block *block, real *weights) noexcept nogil:
@@ -115,8 +113,8 @@ cdef void sum_rows(ConvJob *job, Box *box, Block *block) noexcept nogil:
     rows_block(&row_tiles, job, box, block)
 
 
-cdef void sum_box(ConvJob *job, Box *box, char *workspace, bint by_rows, real *dense) noexcept nogil:
-    """A box by gemm or rows; the sums go to y, or to `dense` (phases)."""
+cdef void sum_box(ConvJob *job, Box *box, char *workspace, bint by_rows) noexcept nogil:
+    """A box by gemm or rows."""
     cdef Py_ssize_t taps = taps_of(job), c0 = 0, c1, t0, t1, q
     cdef bint in_place = job.t.in_place and job.xs[2] == 1
     cdef real *slab = <real *>(workspace + job.slab_at)
@@ -146,7 +144,7 @@ cdef void sum_box(ConvJob *job, Box *box, char *workspace, bint by_rows, real *d
             else:
                 block.count = list_terms(job, block.off, c1 - c0, t0, t1)
             if by_rows: sum_rows(job, box, &block)
-            elif job.t.panelled: sum_panels(job, box, &block, panels, dense)
+            elif job.t.panelled: sum_panels(job, box, &block, panels)
             else: sum_in_place(job, box, &block, panels)
             block.first = False
             t0 = t1
@@ -160,13 +158,13 @@ cdef void sum_box(ConvJob *job, Box *box, char *workspace, bint by_rows, real *d
 cdef void gemm_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef Box box
     find_box(<ConvJob *>conv_job, item, &box)
-    sum_box(<ConvJob *>conv_job, &box, workspace, False, NULL)
+    sum_box(<ConvJob *>conv_job, &box, workspace, False)
 
 
 cdef void rows_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef Box box
     find_box(<ConvJob *>conv_job, item, &box)
-    sum_box(<ConvJob *>conv_job, &box, workspace, True, NULL)
+    sum_box(<ConvJob *>conv_job, &box, workspace, True)
 
 
 cdef void inner_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
@@ -189,25 +187,6 @@ cdef void taps_item(void *conv_job, Py_ssize_t item, char *_workspace) noexcept 
     find_box(job, item, &box)
     for o in range(job.p.O * box.split // job.o_splits, job.p.O * (box.split + 1) // job.o_splits):
         taps_row(job, &box, o)
-
-
-cdef void phases_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
-    cdef ConvJob *job = <ConvJob *>conv_job
-    cdef Box box, whole
-    cdef Sums sums
-    cdef int r
-    find_box(job, item, &whole)
-    if tapless(job):
-        fill_bias(job, &whole)
-        return
-    box = whole
-    for r in range(job.t.phases):
-        aim_box(&job[r], &box)
-        sums.length[r] = max(<Py_ssize_t>0, box.extent[2])
-        sums.at[r] = <real *>(workspace + job.dense_at) + r * job.p.O * job.t.dense
-        if sums.length[r]:
-            sum_box(&job[r], &box, workspace, False, sums.at[r])
-    merge_phases(job, &whole, &sums)
 
 
 # ---------------------------------------------------------------- tables
@@ -278,18 +257,6 @@ cdef void lay_out_turned(void *conv_job) noexcept nogil:
     job.workspace_bytes = job.slab_at + lines((positions * job.p.C + NR) * sizeof(real))
 
 
-cdef void lay_out_phases(void *conv_job) noexcept nogil:
-    """The workspace of one phase after the other, and the sums of all."""
-    cdef ConvJob *job = <ConvJob *>conv_job
-    cdef Py_ssize_t most = 0, r
-    for r in range(job.t.phases):
-        lay_out_gemm(&job[r])
-        most = max(most, job[r].workspace_bytes)
-    for r in range(job.t.phases):
-        job[r].dense_at = most
-        job[r].workspace_bytes = most + lines(job.t.phases * (job.p.O * job.t.dense + NR) * sizeof(real))
-
-
 cdef KernelTable GEMM
 GEMM.name = "gemm"
 GEMM.lanes = VL
@@ -306,11 +273,6 @@ GEMM.grain = 1.5e6
 GEMM.chunk = 1
 GEMM.refill = 6
 GEMM.split_least = 64
-
-cdef KernelTable PHASES = GEMM
-PHASES.name = "phases"
-PHASES.run_item = phases_item
-PHASES.lay_out = lay_out_phases
 
 cdef KernelTable ROWS = GEMM
 ROWS.name = "rows"
@@ -349,7 +311,6 @@ TURNED.refill = 0.5
 
 tables = {
     "gemm": PyCapsule_New(&GEMM, "cconv.kernel", NULL),
-    "phases": PyCapsule_New(&PHASES, "cconv.kernel", NULL),
     "inner": PyCapsule_New(&INNER, "cconv.kernel", NULL),
     "rows": PyCapsule_New(&ROWS, "cconv.kernel", NULL),
     "turned": PyCapsule_New(&TURNED, "cconv.kernel", NULL),

@@ -53,8 +53,8 @@ cdef struct ConvTiling:
     int in_place                    # one tap, no padding, stride 1: panels are filled from the input itself
     int packed                      # weights lie tile by tile, as pack() leaves them
     int kw_first                    # order of summation c, kd, kw, kh
-    int phases                      # this and the next phases - 1 jobs interleave along W (1: none)
-    Py_ssize_t dense                # phases: elements of one channel's sums
+    int phases                      # outputs of a position, where they are of a transposed convolution
+    Py_ssize_t dense                # phases: elements of one row of sums
 
 cdef struct WinogradTiling:
     Py_ssize_t patch                # 6 for F(4), 4 for F(2)
@@ -73,11 +73,25 @@ cdef struct UnitTiling:
     Py_ssize_t hop                  # columns between the terms of a unit: dilation[2]; 0 where they are channels
     int x_signed, w_signed
 
+cdef struct PhasesTiling:
+    # A transposed convolution; its ConvSizes are of the convolution of stride 1 that reads what its positions read.
+    # Position q of an axis stands for outputs q*stride + f - crop, its phases 0 <= f < stride; tap t is added to phase
+    # f with the input at q + (f + shift - t*dilation) / stride, where that is whole.
+    Py_ssize_t stride[3]
+    Py_ssize_t kernel[3]
+    Py_ssize_t dilation[3]
+    Py_ssize_t shift[3]
+    Py_ssize_t crop[3]
+    Py_ssize_t out[3]
+    Py_ssize_t groups               # of phases that read the same inputs
+    Py_ssize_t held                 # blocks of t.o_block output channels whose sums are held at once
+
 cdef struct ConvJob:
     ConvSizes p
     ConvTiling t
     WinogradTiling wino
     UnitTiling units
+    PhasesTiling up
     void *x
     void *w
     void *bias
@@ -184,8 +198,7 @@ cpdef enum Activation:              # the order is that of activate.h; their num
 ctypedef void (*item_run)(void *job, Py_ssize_t item, char *workspace) noexcept nogil
 
 cdef struct KernelTable:
-    # What a kernel is to the runner, in a capsule "cconv.kernel". Every function takes the kernel's own job; those of
-    # `phases` take the first of t.phases neighbouring jobs, pack and packed_size any one of them.
+    # What a kernel is to the runner, in a capsule "cconv.kernel". Every function takes the kernel's own job.
     const char *name
     int lanes, tile_rows
     item_run run_item

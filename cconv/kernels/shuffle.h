@@ -83,6 +83,38 @@ CCONV_INLINE void store2(real *p, vec a, vec b) {
     store(p, low);
     store(p + VL, high);
 }
+/* p[3i] = a[i], p[3i + 1] = b[i], p[3i + 2] = c[i] */
+CCONV_INLINE void store3(real *p, vec a, vec b, vec c) {
+#if CCONV_LANES == 2
+    store(p, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 0, 2), c,
+        0, 1));
+    store(p + VL, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 0, 1), c,
+        2, 1));
+    store(p + 2 * VL, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 3, 0), c,
+        0, 3));
+#elif CCONV_LANES == 4
+    store(p, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 0, 4, 0, 1), c,
+        0, 1, 4, 3));
+    store(p + VL, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 5, 0, 2, 6), c,
+        0, 5, 2, 3));
+    store(p + 2 * VL, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 0, 3, 7, 0), c,
+        6, 1, 2, 7));
+#elif CCONV_LANES == 8
+    store(p, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 0, 8, 0, 1, 9, 0, 2, 10), c,
+        0, 1, 8, 3, 4, 9, 6, 7));
+    store(p + VL, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 0, 3, 11, 0, 4, 12, 0, 5), c,
+        10, 1, 2, 11, 4, 5, 12, 7));
+    store(p + 2 * VL, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 13, 0, 6, 14, 0, 7, 15, 0), c,
+        0, 13, 2, 3, 14, 5, 6, 15));
+#else
+    store(p, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 0, 16, 0, 1, 17, 0, 2, 18, 0, 3, 19, 0, 4, 20, 0, 5), c,
+        0, 1, 16, 3, 4, 17, 6, 7, 18, 9, 10, 19, 12, 13, 20, 15));
+    store(p + VL, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 21, 0, 6, 22, 0, 7, 23, 0, 8, 24, 0, 9, 25, 0, 10, 26), c,
+        0, 21, 2, 3, 22, 5, 6, 23, 8, 9, 24, 11, 12, 25, 14, 15));
+    store(p + 2 * VL, CCONV_SHUFFLE(CCONV_SHUFFLE(a, b, 0, 11, 27, 0, 12, 28, 0, 13, 29, 0, 14, 30, 0, 15, 31, 0), c,
+        26, 1, 2, 27, 4, 5, 28, 7, 8, 29, 10, 11, 30, 13, 14, 31));
+#endif
+}
 /* p[4i] = a[i], p[4i + 1] = b[i], p[4i + 2] = c[i], p[4i + 3] = d[i] */
 CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) {
     vec ac0, ac1, bd0, bd1, r0, r1;
@@ -108,6 +140,12 @@ CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) {
     for (int i = 0; i < VL; i++)
         for (int j = 0; j < 4; j++) p[4 * i + j] = t[j][i];
 }
+CCONV_INLINE void store3(real *p, vec a, vec b, vec c) {
+    real t[3][VL];
+    store(t[0], a); store(t[1], b); store(t[2], c);
+    for (int i = 0; i < VL; i++)
+        for (int j = 0; j < 3; j++) p[3 * i + j] = t[j][i];
+}
 CCONV_INLINE void store2(real *p, vec a, vec b) {
     real t[2][VL];
     store(t[0], a); store(t[1], b);
@@ -125,6 +163,7 @@ CCONV_INLINE void load2(const real *p, vec *even, vec *odd) {
 CCONV_INLINE void load2(const real *p, vec *even, vec *odd) { *even = p[0]; *odd = p[1]; }
 CCONV_INLINE void load4(const real *p, vec *a, vec *b, vec *c, vec *d) { *a = p[0]; *b = p[1]; *c = p[2]; *d = p[3]; }
 CCONV_INLINE void store2(real *p, vec a, vec b) { p[0] = a; p[1] = b; }
+CCONV_INLINE void store3(real *p, vec a, vec b, vec c) { p[0] = a; p[1] = b; p[2] = c; }
 CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) { p[0] = a; p[1] = b; p[2] = c; p[3] = d; }
 #endif
 

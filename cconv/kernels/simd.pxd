@@ -22,6 +22,7 @@ cdef extern from "shuffle.h" nogil:
     void load2(const real *p, vec *even, vec *odd)
     void load4(const real *p, vec *a, vec *b, vec *c, vec *d)
     void store2(real *p, vec a, vec b)
+    void store3(real *p, vec a, vec b, vec c)
     void store4(real *p, vec a, vec b, vec c, vec d)
     void transpose(const real *p, Py_ssize_t ld, int rows, real *q, Py_ssize_t ldq, int columns)
     vec load_last(const real *p, Py_ssize_t n)
