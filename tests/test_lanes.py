@@ -102,3 +102,16 @@ def test_nothing_is_seen_of_other_groups(dtype):
     same[1, 3] = same[0, 18] = False
     assert cconv.explain("conv2d", x, w, padding=1, groups=19)["kernel"] == "lanes"
     assert (y[same] == known[same]).all() and not np.isfinite(y[~same]).any()
+
+
+@pytest.mark.parametrize("kernel", [(3, 3), (5, 5), (7, 3), (1, 4)])
+def test_the_bits_do_not_depend_on_the_plane(kernel):
+    """Long rows are left to other kernels, which sum in the same order."""
+    rng = np.random.default_rng(1)
+    x = rng.standard_normal((1, 40, 20, 300)).astype("float32")
+    w = rng.standard_normal((40, 1, *kernel)).astype("float32")
+    piece = x[..., :16]
+    kernels = [cconv.explain("conv2d", each, w, groups=40)["kernel"] for each in (x, piece)]
+    assert kernels == ["rows", "lanes"]
+    known = cconv.conv2d(x, w, groups=40)
+    assert (cconv.conv2d(piece, w, groups=40) == known[..., : 17 - kernel[1]]).all()

@@ -14,6 +14,7 @@ from .machine import L1, L2, SLAB_MOST, Kernel, Machine, ceil_div
 ROWS_CHANNELS = 3
 ROWS_TAPS = 4096  # of one k block of the rows kernel
 UNPANELLED_TERMS = 640
+SHARED_MOST = 96  # channels whose rows are read at once: as many pages
 
 
 class DirectPlan(NamedTuple):
@@ -180,12 +181,20 @@ def whole_line(p: ConvProblem) -> bool:
     )
 
 
+def whole_vectors(p: ConvProblem, m: Machine, slab: Slab) -> bool:
+    """Whether no row of a box, the last piece of one included, is narrower than a vector."""
+    return (p.out[2] - 1) % slab.box[2] + 1 >= m.lanes <= slab.box[2]
+
+
 def direct(p: ConvProblem, m: Machine) -> Planned:
     """The plan of one convolution."""
     tapless = 0 in p.kernel
     if tapless:  # a phase of a transposed convolution without taps: only the bias is written
         p = p._replace(kernel=ONE)
-    rows, terms = p.O <= ROWS_CHANNELS, p.C * volume(p.kernel)
+    terms = p.C * volume(p.kernel)
+    # a few pointwise outputs share the loads of the tile, which are most of their time
+    shared = p.kernel == ONE and p.O > 1 and 16 <= p.C <= SHARED_MOST
+    rows = p.O <= ROWS_CHANNELS and not shared
     alone = not tapless
     # so few output channels do not repay panels: rows are read where they lie, the whole of K at a time
     unpanelled = alone and not rows and p.O <= 3 * m.tile_rows and terms <= UNPANELLED_TERMS
@@ -197,13 +206,12 @@ def direct(p: ConvProblem, m: Machine) -> Planned:
         return Planned(Kernel.TAPS, tiling(p, m, slab, 1, 1, False), reason)
     if rows:
         reason = f"{p.O} output channels a group: rows of the slab are read in place"
-        return Planned(Kernel.ROWS, tiling(p, m, slab, blocks.t, 1, False), reason)
+        plan = tiling(p, m, slab, blocks.t, 1, False)
+        # one tap: the input's own rows, where none ends within a vector
+        plan = plan._replace(in_place=whole_line(p) and alone and whole_vectors(p, m, slab))
+        return Planned(Kernel.ROWS, plan, reason)
     # a row narrower than a vector, the last piece of one included, needs panels
-    unpanelled = (
-        unpanelled
-        and slab.c_block == p.C
-        and (p.out[2] - 1) % slab.box[2] + 1 >= m.lanes <= slab.box[2]
-    )
+    unpanelled = unpanelled and slab.c_block == p.C and whole_vectors(p, m, slab)
     samples = samples_of(p, m, slab) if alone and not unpanelled else 1
     plan = tiling(p, m, slab, blocks.t, samples, not unpanelled)
     reason = "implicit GEMM on the register tile" + ", its rows read in place" * unpanelled

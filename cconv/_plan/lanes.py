@@ -3,17 +3,19 @@
 from __future__ import annotations
 
 from .._problem import ConvProblem, triple, volume
-from .direct import ROWS_CHANNELS, DirectPlan, Planned, steps
+from .direct import ROWS_CHANNELS, DirectPlan, Planned, kw_first, steps
 from .machine import L1, L2, Kernel, Machine, ceil_div
 
 ITEM = 2**16  # vectors of multiply-adds of an item
-CHANNELS = 16  # of a group, at most
+CHANNELS = 32  # of a group, at most
 OUTS = 4  # output channels of the kernel's tile, at most
 
 
 def lanes(p: ConvProblem, m: Machine) -> Planned | None:
     """The plan of one convolution, or None where it is not for this kernel."""
-    if 0 in (p.N, *p.kernel, *p.out) or max(p.C, p.O) > CHANNELS or not repays(p, m):
+    # weights are vectors too: many channels repay them only where every lane has a group
+    most = CHANNELS if p.G % m.lanes == 0 else CHANNELS // 2
+    if 0 in (p.N, *p.kernel, *p.out) or max(p.C, p.O) > most or not repays(p, m):
         return None
     plan = blocks(p, m)
     if p.C * plan.channel * m.itemsize > L2 // 2:
@@ -27,11 +29,11 @@ def repays(p: ConvProblem, m: Machine) -> bool:
     What others lose grows with 1 / ow, for rows are filled one by one and end in partial vectors, and is more with a
     stride, which they de-interleave, and where rows does not share its loads (`direct.kw_first`)."""
     few = p.O <= ROWS_CHANNELS
-    hard = p.stride[2] > 1 or (few and not (p.kernel[1] in (3, 5) and p.dilation[1] == 1))
+    hard = p.stride[2] > 1 or (few and not (kw_first(p) and p.dilation[1] == 1))
     if few:
         columns, positions = (56, 320) if hard else (30, 400)
     else:
-        columns, positions = (28, 196) if hard else (24, 196)
+        columns, positions = (28, 196) if hard else (24 if m.wide else 30, 196)
     # lanes without a group are work for nothing; the wider an element, the fewer groups share a vector
     filled = p.G / (ceil_div(p.G, m.lanes) * m.lanes) * (4 / m.itemsize) ** 0.75
     return p.out[2] <= columns * filled or volume(p.out) <= positions * filled
@@ -76,7 +78,7 @@ def blocks(p: ConvProblem, m: Machine) -> DirectPlan:
         sample=0,
         in_place=False,
         packed=False,
-        kw_first=False,
+        kw_first=kw_first(p),
         phases=1,
         dense=0,
     )

@@ -26,7 +26,8 @@ cdef extern from *:
 cdef struct Tile:
     const real *slab                # of the first output
     const real *w                   # of the first output channel: K vectors, then the next channel's
-    const Py_ssize_t *off           # from an output to each of its terms
+    const Py_ssize_t *off           # from an output to each of its terms, in the order of summation
+    const Py_ssize_t *at            # and where its weights lie
     const real *bias                # a vector an output channel
     Py_ssize_t K
     Py_ssize_t row, hop             # slab elements between the inputs of neighbouring output rows and columns
@@ -45,19 +46,19 @@ cdef inline void lane_tile(const int R, const int m, const int n, const Tile *t)
     cdef const real *w = t.w
     cdef const real *slab = t.slab
     cdef const Py_ssize_t *off = t.off
+    cdef const Py_ssize_t *at = t.at
     for i in range(m):
         for j in range(R * n):
             acc[i * R * n + j] = load(t.bias + i * VL)
     for k in range(K):
         p = slab + off[k]
         for i in range(m):
-            a[i] = load(w + i * K * VL)
+            a[i] = load(w + i * K * VL + at[k])
         for r in range(R):
             for j in range(n):
                 x = load(p + r * row + j * hop)
                 for i in range(m):
                     acc[(i * R + r) * n + j] = acc[(i * R + r) * n + j] + a[i] * x
-        w += VL
     for i in range(m):
         for r in range(R):
             for j in range(n):

@@ -10,8 +10,8 @@ planes whose rows are short of vectors, and for strides and large kernels; long 
 would be transposed (rows.pxd).
 
 The box is summed a band of rows after the other, small enough for L1: slab rows that two bands share are moved up.
-Each output is one chain of multiply-adds in the order c, kd, kh, kw, as in gemm. The last block of groups has lanes
-without a group: zeros, which are not stored.
+Each output is one chain of multiply-adds in the order that gemm and rows have, so that it has their bits. The last
+block of groups has lanes without a group: zeros, which are not stored.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memcpy, memmove, memset
@@ -268,15 +268,20 @@ cdef void sum_band(Block *b, Tile *t, Py_ssize_t z, Py_ssize_t r, Py_ssize_t row
 
 # ---------------------------------------------------------------- items
 
-cdef void list_lane_terms(const ConvJob *job, Py_ssize_t *off) noexcept nogil:
-    """From an output's place in the slab to each of its terms."""
-    cdef Py_ssize_t c, z, y, x, n = 0
+cdef void list_lane_terms(const ConvJob *job, Py_ssize_t *off, Py_ssize_t *at) noexcept nogil:
+    """From an output's place in the slab to each of its terms, and where the weights of each lie."""
+    cdef Py_ssize_t kh = job.p.kernel[1], kw = job.p.kernel[2], c, z, y, x, i, j, from_, n = 0
+    cdef bint turned = job.t.kw_first
     for c in range(job.p.C):
         for z in range(job.p.kernel[0]):
-            for y in range(job.p.kernel[1]):
-                for x in range(job.p.kernel[2]):
+            from_ = n
+            for i in range(kw if turned else kh):
+                for j in range(kh if turned else kw):
+                    y = j if turned else i
+                    x = i if turned else j
                     off[n] = (c * job.t.channel + z * job.t.sd[0] * job.t.plane + y * job.t.sd[1] * job.t.row
                               + x * job.t.sd[2] * VL)
+                    at[n] = (from_ + y * kw + x) * VL
                     n += 1
 
 
@@ -304,12 +309,12 @@ cdef void lanes_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept 
     cdef ConvJob *job = <ConvJob *>conv_job
     cdef Py_ssize_t K = job.p.C * taps_of(job), g, r = 0, z, rows
     cdef Py_ssize_t *off = <Py_ssize_t *>workspace
-    cdef real *bias = <real *>(workspace + lines(K * sizeof(Py_ssize_t)))
+    cdef real *bias = <real *>(workspace + lines(2 * K * sizeof(Py_ssize_t)))
     cdef real *weights = bias + job.p.O * VL
     cdef Block b
     cdef Tile t
     aim(&b, job, item, workspace)
-    list_lane_terms(job, off)
+    list_lane_terms(job, off, off + K)
     g = item // (job.t.boxes[0] * job.t.boxes[1] * job.t.boxes[2]) % up(job.p.G, VL) * VL
     if job.bias != NULL:
         turn(<const real *>job.bias + g * job.p.O, job.p.O, b.groups, bias, job.p.O)
@@ -320,7 +325,7 @@ cdef void lanes_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept 
     else:
         turn(<const real *>job.w + g * job.p.O * K, job.p.O * K, b.groups, weights, job.p.O * K)
         t.w = weights
-    t.off, t.bias, t.K = off, bias, K
+    t.off, t.at, t.bias, t.K = off, off + K, bias, K
     t.row = job.t.ss[1] * job.t.row
     t.hop = job.t.ss[2] * VL
     t.yrow = b.extent[2] * VL
@@ -360,7 +365,7 @@ cdef void lay_out(void *conv_job) noexcept nogil:
     cdef Py_ssize_t K = job.p.C * taps_of(job), vector = VL * sizeof(real)
     cdef Py_ssize_t band = (job.t.slab[1] - (job.p.kernel[1] - 1) * job.t.sd[1] - 1) // job.t.ss[1] + 1
     cdef Py_ssize_t weights = 0 if job.t.packed else job.p.O * K
-    job.slab_at = lines(K * sizeof(Py_ssize_t)) + lines((job.p.O + weights) * vector)
+    job.slab_at = lines(2 * K * sizeof(Py_ssize_t)) + lines((job.p.O + weights) * vector)
     job.panels_at = job.slab_at + lines(job.p.C * job.t.channel * sizeof(real))
     job.dense_at = job.panels_at + (lines(job.t.slab[1] * job.p.size[2] * vector) if job.p.size[2] < 2 * VL else 0)
     job.workspace_bytes = job.dense_at + lines(min(OUTS, job.p.O) * band * job.t.box[2] * vector)
