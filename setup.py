@@ -47,8 +47,16 @@ VECTORS = (
     "_run.moves",
     "_run.planes",
     "_run.sums",
+    "interop._requantize",
 )  # of them the compiler makes vectors
-TOP = ("_cpu", "_convert", "kernels.job", *(f"_run.{name}" for name in RUN), "capi")
+TOP = (
+    "_cpu",
+    "_convert",
+    "kernels.job",
+    *(f"_run.{name}" for name in RUN),
+    "capi",
+    "interop._requantize",
+)
 VERSION = re.search(r'__version__ = "(.+)"', Path("cconv/_version.py").read_text())[1]
 # the version and a digest of the structs that modules hand to each other: a mixed installation is refused
 STAMP = f"{VERSION}_{zlib.crc32(Path('cconv/kernels/job.pxd').read_bytes()):08x}"
