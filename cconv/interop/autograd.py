@@ -1,7 +1,7 @@
 """
 cconv's functions for the ``autograd`` package: differentiable as often as one likes, in reverse and forward mode.
 
-``pip install cconv[autograd]``. The functions have the names and arguments of ``cconv.functional``, without `out`;
+``pip install cconv[autograd]``. The functions have the names and arguments of ``cconv.functional``, without `out` and `dtype`;
 activations, losses and optimisers are ``autograd.numpy``.
 
 >>> import autograd.numpy as np
