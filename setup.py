@@ -50,8 +50,17 @@ VECTORS = (
     "_run.moves",
     "_run.planes",
     "_run.sums",
+    "networks.operators.requantize",
 )  # of them the compiler makes vectors
-TOP = ("_cpu", "_convert", "_activate", "kernels.job", *(f"_run.{name}" for name in RUN), "capi")
+TOP = (
+    "_cpu",
+    "_convert",
+    "_activate",
+    "kernels.job",
+    *(f"_run.{name}" for name in RUN),
+    "capi",
+    "networks.operators.requantize",
+)
 VERSION = re.search(r'__version__ = "(.+)"', Path("cconv/_version.py").read_text())[1]
 # the version and a digest of the structs that modules hand to each other: a mixed installation is refused
 STAMP = f"{VERSION}_{zlib.crc32(Path('cconv/kernels/job.pxd').read_bytes()):08x}"
@@ -91,6 +100,10 @@ class BuildExt(build_ext):
     def build_extensions(self):
         # GCC would compile these tiles once more for steps of one element, and worse
         single = "-fno-version-loops-for-strides"
+        # older compilers do without the instructions that multiply bytes
+        for folder, flags in EXTENSIONS.values():
+            if not MSVC and not self.builds(flags):
+                self.extensions = [ext for ext in self.extensions if f".{folder}." not in ext.name]
         kernel_flags = [single] if not MSVC and self.builds(["-Werror", single]) else []
         for ext in self.extensions:
             if ext.name.endswith(".weight_grad"):
@@ -185,7 +198,9 @@ def extensions():
             add_pool(ext)
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in variants(name).items():
-            for dtype in KERNELS[name][: 1 if name == "int8" and isa in ISAS else None]:
+            for dtype in KERNELS[name]:
+                if dtype == "u8" and isa in ISAS:
+                    continue
                 # The module is cconv.kernels.<isa>.<dtype>.<name>: Python finds it by the last part of the name, so one
                 # generated C file serves all; a copy a variant, because object files are named after their source.
                 folder = Path("build/cy/variants", isa, dtype)

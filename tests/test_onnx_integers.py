@@ -59,17 +59,17 @@ def test_conv_integer(case, x_dtype, w_dtype):
         # the definition; ONNX Runtime refuses signed inputs
         wide = [a.astype(np.int64) for a in (x, w)]
         moved = [wide[0] - x_zero, wide[1] - w_zero]
-        from cconv.interop import _onnx_convolutions as ops
-        from cconv.interop._onnx_attributes import Attributes
+        from cconv.networks.operators import convolutions, integers
+        from cconv.networks.operators.attributes import Attributes
 
         attributes = {"pads": pads, "strides": strides, "dilations": dilations, "group": group}
-        expected = ops.convolve("test", moved[0], moved[1], None, Attributes(**attributes))
+        expected = convolutions.convolve(moved[0], moved[1], None, Attributes(**attributes))
         if x_dtype is np.uint8:
             theirs, ours = both("ConvInteger", arrays, np.int32, **attributes)
             np.testing.assert_array_equal(theirs, expected)
         else:
-            given = ops.Quantized(*arrays[:1], arrays[2], arrays[1], arrays[3])
-            ours = ops.integer_sums("test", given, None, Attributes(**attributes))
+            given = integers.Quantized(*arrays[:1], arrays[2], arrays[1], arrays[3])
+            ours = integers.integer_sums("test", given, None, Attributes(**attributes))
         assert ours.dtype == np.int32
         np.testing.assert_array_equal(ours, expected)
 

@@ -54,7 +54,7 @@ def wider_dtype(name: str, wanted: Any, common: np.dtype[Any]) -> np.dtype[Any]:
     if wanted is None:
         return common
     try:
-        dtype = np.dtype(wanted).newbyteorder("=")
+        dtype: np.dtype[Any] = np.dtype(wanted).newbyteorder("=")
     except TypeError:
         raise TypeError(f"{name}: dtype must be a dtype, got {describe(wanted)}") from None
     if not _elements.is_number(dtype) or dtype.kind == "b":

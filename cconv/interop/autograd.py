@@ -1,8 +1,8 @@
 """
 cconv's functions for the ``autograd`` package: differentiable as often as one likes, in reverse and forward mode.
 
-``pip install cconv[autograd]``. The functions have the names and arguments of ``cconv.functional``, without `out`;
-activations, losses and optimisers are ``autograd.numpy``.
+``pip install cconv[autograd]``. The functions have the names and arguments of ``cconv.functional``, without `out` and
+`dtype`; activations, losses and optimisers are ``autograd.numpy``.
 
 >>> import autograd.numpy as np
 >>> from autograd import grad

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import itertools
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from ..graph import Array
 from .attributes import Attributes, Pads, function_of, spatial
+from .requantize import requantize
 
 
 class Quantized(NamedTuple):
@@ -39,15 +39,19 @@ def integer_sums(name: str, q: Quantized, bias: Array | None, a: Attributes) -> 
         function(x, w, b, a.stride(rank), padding, a.dilation(rank), a.group or 1, dtype=np.int32)
         for w, b in zip(weights, (bias, None), strict=False)
     ]
-    result: Array = parts[0] if len(parts) == 1 else np.add(*parts, out=parts[0])
+    result: Array = parts[0]
+    for other in parts[1:]:
+        result += other
     return result
 
 
 def byte_weights(w: Array, zero: Any) -> list[Array]:
     """Weights less their zero points, one for all or one an output channel: an array of bytes, or two to add up."""
-    zeros = np.zeros(1, np.int32) if zero is None else np.asarray(zero).astype(np.int32)
+    zeros = np.zeros(1, np.int16) if zero is None else np.asarray(zero).astype(np.int16)
     if not zeros.any():
         return [w]
+    if w.dtype == np.uint8 and (zeros == 128).all():
+        return [(w ^ 128).view(np.int8)]
     moved = w - zeros.reshape(-1, *(1,) * (w.ndim - 1))
     low, high = moved.min(), moved.max()
     if low >= -128 and high <= 127:
@@ -65,30 +69,14 @@ def padded(x: Array, padding: Pads, value: int) -> Array:
     sides = zip(x.shape[2:], padding, strict=True)
     result = np.full((*x.shape[:2], *(b + L + a for L, (b, a) in sides)), value, x.dtype)
     inside = tuple(slice(b, b + L) for L, (b, _) in zip(x.shape[2:], padding, strict=True))
-    result[(..., *inside)] = x
+    result[:, :, *inside] = x
     return result
-
-
-BLOCK = 2**14  # elements that are scaled at once, in the cache
 
 
 def requantized(sums: Array, scale: Array, zero: Array) -> Array:
     """float32 products of sums (N, O, *space) and scales, one or O, rounded to even, moved by `zero`, saturated."""
-    limits = np.iinfo(zero.dtype)
-    low, high = np.float32(limits.min - int(zero)), np.float32(limits.max - int(zero))
-    n, channels = sums.shape[:2]
-    flat = sums.reshape(n, channels, -1)
-    scales = np.broadcast_to(scale.reshape(-1, 1), (channels, 1))
-    result = np.empty(flat.shape, zero.dtype)
-    width = max(1, min(flat.shape[2], BLOCK))
-    height = max(1, BLOCK // width)
-    rows = (range(0, channels, height), range(0, flat.shape[2], width))
-    for sample, (o, p) in itertools.product(range(n), itertools.product(*rows)):
-        at = np.s_[sample, o : o + height, p : p + width]
-        block = flat[at].astype(np.float32)
-        block *= scales[o : o + height]
-        np.clip(block, low, high, out=block)
-        np.rint(block, out=block)
-        block += np.float32(zero)
-        result[at] = block
-    return result.reshape(sums.shape)
+    flat = sums.reshape(*sums.shape[:2], -1)
+    scales = np.ascontiguousarray(np.broadcast_to(scale.reshape(-1), sums.shape[1]))
+    result = np.empty(flat.shape, np.uint8)
+    requantize(flat, scales, int(zero.reshape(())), zero.dtype == np.int8, result)
+    return result.view(zero.dtype).reshape(sums.shape)
