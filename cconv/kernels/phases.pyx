@@ -24,7 +24,7 @@ strides and size of input.
 from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memset
 
-from cconv.kernels.box cimport find_box
+from cconv.kernels.box cimport Box, aim_box
 from cconv.kernels.groups cimport Group, Groups, Work, list_groups, lists_size, taps_up
 from cconv.kernels.inputs cimport lay_inputs
 from cconv.kernels.interleave cimport fill_tapless, write_sums
@@ -340,12 +340,42 @@ cdef void sum_blocks(Work *work, Py_ssize_t first, Py_ssize_t last, bint filled)
     work.sums = sums
 
 
+cdef Py_ssize_t together(const ConvJob *job) noexcept nogil:
+    """Groups of channels of one item: so many that its lists, some 0.3 us, are repaid."""
+    cdef Py_ssize_t adds = job.p.C * job.p.O * taps_up(job) * job.t.samples
+    adds *= job.t.box[0] * job.t.box[1] * job.t.box[2]
+    return max(<Py_ssize_t>1, min(job.p.G, 32768 // adds))
+
+
+cdef void find_first_box(const ConvJob *job, Py_ssize_t item, Box *box) noexcept nogil:
+    """As find_box(), of the first of the item's groups."""
+    cdef Py_ssize_t a, rest = item // job.o_splits, groups = up(job.p.G, together(job))
+    box.split = item % job.o_splits
+    for a in range(3):
+        box.start[2 - a] = rest % job.t.boxes[2 - a] * job.t.box[2 - a]
+        rest = rest // job.t.boxes[2 - a]
+    box.g = rest % groups * together(job)
+    box.n = rest // groups * job.t.samples
+    aim_box(job, box)
+
+
+cdef void sum_group(Work *work) noexcept nogil:
+    """A box of one group of channels."""
+    cdef ConvJob *job = work.job
+    cdef Py_ssize_t blocks = blocks_of(job), first = blocks * work.box.split // job.o_splits, b = first
+    cdef Py_ssize_t last = blocks * (work.box.split + 1) // job.o_splits
+    work.w = <const real *>job.w + work.box.g * job.p.O * job.p.C * taps_up(job)
+    while b < last:
+        sum_blocks(work, b, min(b + job.up.held, last), b > first and job.t.c_block >= job.p.C)
+        b += job.up.held
+
+
 cdef void phases_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef ConvJob *job = <ConvJob *>conv_job
     cdef Work work
-    cdef Py_ssize_t blocks = blocks_of(job), b, first, last, taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2]
+    cdef Py_ssize_t taps = job.p.kernel[0] * job.p.kernel[1] * job.p.kernel[2], g
     work.job = job
-    find_box(job, item, &work.box)
+    find_first_box(job, item, &work.box)
     deal_phases(job, &work.all, <Py_ssize_t *>workspace)
     work.lists = workspace
     work.off = <Py_ssize_t *>workspace + lists_size(job) + taps
@@ -358,22 +388,20 @@ cdef void phases_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept
     work.positions = work.box.samples * work.box.extent[0] * work.box.extent[1] * work.box.extent[2]
     # a row without unit stride cannot be read where it lies
     work.panelled = job.t.panelled or (job.t.in_place and job.xs[2] != 1)
-    work.w = <const real *>job.w + work.box.g * job.p.O * job.p.C * taps_up(job)
     if job.t.channel:
         # the slack behind the slab, which whole vectors run into: no denormals
         memset(work.slab + job.t.c_block * job.t.channel, 0, 8 * NR * sizeof(real))
-    b = first = blocks * work.box.split // job.o_splits
-    last = blocks * (work.box.split + 1) // job.o_splits
-    while b < last:
-        sum_blocks(&work, b, min(b + job.up.held, last), b > first and job.t.c_block >= job.p.C)
-        b += job.up.held
+    for g in range(work.box.g, min(work.box.g + together(job), job.p.G)):
+        work.box.g = g
+        aim_box(job, &work.box)
+        sum_group(&work)
 
 
 # ---------------------------------------------------------------- tables
 
 cdef Py_ssize_t phases_items(void *conv_job) noexcept nogil:
     cdef ConvJob *job = <ConvJob *>conv_job
-    return up(job.p.N, job.t.samples) * job.p.G * job.t.boxes[0] * job.t.boxes[1] * job.t.boxes[2]
+    return up(job.p.N, job.t.samples) * up(job.p.G, together(job)) * job.t.boxes[0] * job.t.boxes[1] * job.t.boxes[2]
 
 
 cdef Py_ssize_t phases_weights(void *conv_job) noexcept nogil:
