@@ -5,14 +5,13 @@
 # Panels of NR positions x the terms of one k block (L1) are filled from the slab; then tile0..tile1, tiles of up to
 # MR output channels, are run over every panel of the box. The regions of a box: panels that are one run of a row or
 # runs that follow each other in y are summed in place; others go through a dense buffer; the last, if at most half a
-# panel, takes two tiles at once. Where output channels are few (`panelled` is 0), vectors of the slab are read where
-# they lie.
+# panel, takes two tiles at once. Where `panelled` is 0, vectors.pxd does without panels.
 from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.job cimport ConvJob
 from cconv.kernels.simd cimport MR, NR, VL, get_lines, load, put_lines, real, store
-from cconv.kernels.tile cimport Product, any_pair, any_tile, any_tile_at, tile_row
+from cconv.kernels.tile cimport Product, any_pair, any_tile, tile_row
 
 
 cdef struct Run:
@@ -212,54 +211,3 @@ cdef inline void gemm_block(ConvJob *job, const Box *box, const Block *block, co
             q += NR
             p.b += block.count * NR
         t += step
-
-
-cdef inline void put_vectors(ConvJob *job, real *y, const real *buf, const Py_ssize_t *to, Py_ssize_t m) noexcept nogil:
-    """The two vectors of m rows, where y's columns do not neighbour."""
-    put_lines(y + to[0], job.yc, job.ys[2], buf, VL, m, VL)
-    put_lines(y + to[1], job.yc, job.ys[2], buf + 14 * VL, VL, m, VL)
-
-
-cdef inline void gemm_in_place(ConvJob *job, const Box *box, const Block *block, real *weights) noexcept nogil:
-    """A whole box for few output channels: pairs of vectors of its rows, the last of a row ending with it."""
-    cdef Py_ssize_t K = block.count, vectors = (box.extent[2] + VL - 1) // VL
-    cdef Py_ssize_t total = box.extent[0] * box.extent[1] * vectors
-    cdef Py_ssize_t tiles = (job.p.O + MR - 1) // MR, t, o, m, v, k, i, j, s
-    cdef Py_ssize_t from_[2]
-    cdef Py_ssize_t to[2]
-    cdef real buf[2 * 14 * 16]
-    cdef real *y
-    cdef Product p
-    p.off = block.off
-    p.count = K
-    p.ldc = job.yc if job.ys[2] == 1 else VL
-    for t in range(tiles * box.split // job.o_splits, tiles * (box.split + 1) // job.o_splits):
-        o = tile_row(job.p.O, tiles, t)
-        m = tile_row(job.p.O, tiles, t + 1) - o
-        y = box.y + o * job.yc
-        p.a = box.w + o * K
-        if not job.t.packed:
-            for i in range(m):
-                for k in range(K):
-                    weights[k * m + i] = p.a[i * K + k]
-            p.a = weights
-        p.bias = box.bias + o if box.bias != NULL else NULL
-        v = 0
-        while v < total:
-            for s in range(2):
-                # an odd last vector is computed twice
-                j = min(v + s, total - 1)
-                i = min(j % vectors * VL, box.extent[2] - VL)
-                j = j // vectors
-                k = j // box.extent[1]
-                j = j % box.extent[1]
-                from_[s] = k * job.t.ss[0] * job.t.plane + j * job.t.ss[1] * job.t.row + i
-                to[s] = (box.start[0] + k) * job.ys[0] + (box.start[1] + j) * job.ys[1] + (box.start[2] + i) * job.ys[2]
-            p.b = block.slab + from_[0]
-            p.b1 = block.slab + from_[1]
-            p.c = y + to[0] if job.ys[2] == 1 else buf
-            p.c1 = y + to[1] if job.ys[2] == 1 else buf + 14 * VL
-            any_tile_at(<int>m, &p)
-            if job.ys[2] != 1:
-                put_vectors(job, y, buf, to, m)
-            v += 2

@@ -12,6 +12,7 @@ cdef extern from "simd.h" nogil:
     vec set1(real x)
     real sum_lanes(vec v)
     void prefetch "CCONV_PREFETCH"(const real *p)
+    void copy_line(real *to, const real *x, Py_ssize_t n)
     void put_lines(real *to, Py_ssize_t to_row, Py_ssize_t step, const real *x, Py_ssize_t x_row, Py_ssize_t rows,
                    Py_ssize_t n)
     void get_lines(real *to, Py_ssize_t to_row, const real *x, Py_ssize_t x_row, Py_ssize_t step, Py_ssize_t rows,

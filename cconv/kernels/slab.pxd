@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from cconv.kernels.box cimport Box
 from cconv.kernels.job cimport PAD_CIRCULAR, PAD_REFLECT, PAD_ZEROS, ConvJob
-from cconv.kernels.simd cimport VL, load, load2, real, set1, store, vec
+from cconv.kernels.simd cimport VL, copy_line, load, load2, real, set1, store, vec
 
 
 cdef inline Py_ssize_t source(Py_ssize_t i, Py_ssize_t L, int mode) noexcept nogil:
@@ -116,8 +116,7 @@ cdef inline void fill_row(real *to, const real *x, const Line *line) noexcept no
             j += VL
         store(to + m - VL, load(x + m - VL))
     else:
-        for j in range(m):
-            to[j] = x[j]
+        copy_line(to, x, m)
     j = m
     while j < n:
         store(to + j, zero)
@@ -127,22 +126,64 @@ cdef inline void fill_row(real *to, const real *x, const Line *line) noexcept no
 cdef inline void fill_short(ConvJob *job, const Box *box, real *to, const real *x, const Line *line,
                             Py_ssize_t ny) noexcept nogil:
     """ny rows of a plane that fit a vector."""
-    cdef Py_ssize_t y0 = box.start[1] * job.t.ss[1] - job.p.before[1], y, j, a = line.a, m = line.b - a
+    cdef Py_ssize_t y0 = box.start[1] * job.t.ss[1] - job.p.before[1], y, a = line.a, m = line.b - a
     cdef vec zero = set1(<real>0)
     x += line.at + a + y0 * job.xs[1]
     for y in range(y0, y0 + ny):
         store(to, zero)
         if 0 <= y < job.p.size[1]:
-            for j in range(m):
-                to[a + j] = x[j]
+            copy_line(to + a, x, m)
         to += job.t.row
         x += job.xs[1]
+
+
+cdef inline Py_ssize_t row_strand(const ConvJob *job) noexcept nogil:
+    """Elements from one strand of rows to the next."""
+    return (job.t.slab[1] + job.t.row_strands - 1) // job.t.row_strands * job.t.row
+
+
+cdef inline Py_ssize_t row_at(const ConvJob *job, Py_ssize_t y) noexcept nogil:
+    """Where slab row y lies."""
+    if job.t.row_strands == 1:
+        return y * job.t.row
+    return y % job.t.row_strands * row_strand(job) + y // job.t.row_strands * job.t.row
+
+
+cdef inline Py_ssize_t lies(const ConvJob *job, int axis, Py_ssize_t r) noexcept nogil:
+    """Where slab row r lies behind the first, in steps: rows are consecutive, or gathered tap by tap."""
+    if job.t.sd[axis] == job.t.apart[axis]:
+        return r
+    return r // job.t.sd[axis] * job.t.apart[axis] + r % job.t.sd[axis]
+
+
+cdef inline void bound(const ConvJob *job, Line *line) noexcept nogil:
+    """Which of a strand's positions exist."""
+    cdef Py_ssize_t L = job.p.size[2], hop = line.hop
+    if hop == 1:
+        line.a = 0 if line.at >= 0 else min(line.n, -line.at)
+        line.b = max(line.a, min(line.n, L - line.at))
+        return
+    line.a = 0 if line.at >= 0 else min(line.n, (-line.at + hop - 1) // hop)
+    line.b = max(line.a, 0 if line.at >= L else min(line.n, (L - line.at + hop - 1) // hop))
+
+
+cdef inline void fill_taps(ConvJob *job, real *to, const real *row, const Line *first, bint plain) noexcept nogil:
+    """One row whose columns are gathered: those of one tap behind those of another."""
+    cdef Py_ssize_t n = job.t.sd[2], k
+    cdef Line line = first[0]
+    for k in range(job.p.kernel[2]):
+        line.n = n if k < job.p.kernel[2] - 1 else first.n - k * n
+        bound(job, &line)
+        if plain: fill_row(to, row, &line)
+        else: fill_strand(job, to, row, &line)
+        to += n
+        line.at += job.t.apart[2] * line.hop
 
 
 cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real *x, Py_ssize_t c0,
                            Py_ssize_t c1) noexcept nogil:
     """Copies channels c0..c1 of the rows of one sample that a box reads."""
-    cdef Py_ssize_t c, z, y, iz, iy, r, L = job.p.size[2]
+    cdef Py_ssize_t c, z, y, s, iz, iy, r, rows = job.t.row_strands
     cdef int mode = job.p.mode
     cdef Py_ssize_t nz = (box.extent[0] - 1) * job.t.ss[0] + (job.p.kernel[0] - 1) * job.t.sd[0] + 1
     cdef Py_ssize_t ny = (box.extent[1] - 1) * job.t.ss[1] + (job.p.kernel[1] - 1) * job.t.sd[1] + 1
@@ -151,27 +192,33 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
     cdef Line line
     line.n = job.t.slab[2]
     line.hop = job.t.strands * job.t.step[2]
+    cdef bint gathered = job.t.sd[2] != job.t.apart[2]
     cdef bint pair = line.hop == 2 and job.t.strands == 2 and job.xs[2] == 1
     cdef bint plain = line.hop == 1 and job.xs[2] == 1 and mode == PAD_ZEROS
     cdef bint one_plane = (plain and nz == 1 and line.n <= VL and job.p.size[0] == 1 and job.t.step[1] == 1
-                           and box.start[0] - job.p.before[0] == 0)
+                           and box.start[0] - job.p.before[0] == 0 and rows == 1 and not gathered
+                           and job.t.sd[1] == job.t.apart[1])
     for r in range(1 if pair else job.t.strands):
         line.at = (box.start[2] * job.t.ss[2] + r) * job.t.step[2] - job.p.before[2]
-        line.a = 0 if line.at >= 0 else min(line.n, (-line.at + line.hop - 1) // line.hop)
-        line.b = max(line.a, 0 if line.at >= L else min(line.n, (L - line.at + line.hop - 1) // line.hop))
+        bound(job, &line)
         for c in range(c0, c1):
-            to = slab + (c - c0) * job.t.channel
             if one_plane:
-                fill_short(job, box, to, x + c * job.xc, &line, ny)
+                fill_short(job, box, slab + (c - c0) * job.t.channel, x + c * job.xc, &line, ny)
                 continue
             for z in range(nz):
-                iz = source((box.start[0] * job.t.ss[0] + z) * job.t.step[0] - job.p.before[0], job.p.size[0], mode)
+                iz = source((box.start[0] * job.t.ss[0] + lies(job, 0, z)) * job.t.step[0] - job.p.before[0],
+                            job.p.size[0], mode)
                 to = slab + (c - c0) * job.t.channel + z * job.t.plane + r * line.n
-                for y in range(ny):
-                    iy = source((box.start[1] * job.t.ss[1] + y) * job.t.step[1] - job.p.before[1], job.p.size[1], mode)
+                s = y = 0
+                # in the order of memory: strand after strand, where rows lie in strands
+                while s < rows:
+                    iy = source((box.start[1] * job.t.ss[1] + lies(job, 1, y)) * job.t.step[1] - job.p.before[1],
+                                job.p.size[1], mode)
                     row = x + c * job.xc + iz * job.xs[0] + iy * job.xs[1]
                     if iz < 0 or iy < 0:
                         memset(to, 0, (2 * line.n if pair else line.n) * sizeof(real))
+                    elif gathered:
+                        fill_taps(job, to, row, &line, plain)
                     elif plain:
                         fill_row(to, row, &line)
                     elif pair:
@@ -179,6 +226,13 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
                     else:
                         fill_strand(job, to, row, &line)
                     to += job.t.row
+                    y += rows
+                    if y >= ny:
+                        s += 1
+                        y = s
+                        if y >= ny:
+                            break
+                        to = slab + (c - c0) * job.t.channel + z * job.t.plane + s * row_strand(job) + r * line.n
 
 
 cdef inline void fill_box(ConvJob *job, const Box *box, real *slab, const real *x, Py_ssize_t c0,
