@@ -15,7 +15,7 @@ ROWS_CHANNELS = 3
 ROWS_TAPS = 4096  # of one k block of the rows kernel
 # What filling a panel takes beside multiplying it, and writing two vectors in pieces, in rows of the tile: measured
 # with AVX2 and AVX-512. Panels of whole rows are filled by plain copies.
-FILL_ROWS, FILL_PIECES = 3, 6
+FILL_ROWS, FILL_PIECES = 4, 8
 WRITE_PIECES = 8
 JOINED_MOST = 8  # phases that are written as one, as many as the kernel has room for
 
@@ -32,6 +32,8 @@ class DirectPlan(NamedTuple):
     slab: Three
     strands: int
     row_strands: int
+    strand: int
+    row_strand: int
     row: int
     plane: int
     channel: int
@@ -66,17 +68,29 @@ class Slab(NamedTuple):
     box: Three
     size: Three  # depths, rows, columns of a strand
     strands: int
-    row_strands: int
+    stranded: bool  # strands of columns are planes, of strands of rows; else runs in a row
     c_block: int
     wanted: int
 
     @property
+    def row_strands(self) -> int:
+        return self.ss[1] if self.stranded else 1
+
+    @property
     def row(self) -> int:
-        return self.size[2] * self.strands
+        return self.size[2] * (1 if self.stranded else self.strands)
+
+    @property
+    def row_strand(self) -> int:
+        return ceil_div(self.size[1], self.row_strands) * self.row
+
+    @property
+    def strand(self) -> int:
+        return self.row_strands * self.row_strand if self.stranded else self.size[2]
 
     @property
     def plane(self) -> int:
-        return ceil_div(self.size[1], self.row_strands) * self.row_strands * self.row
+        return self.row_strands * self.row_strand * (self.strands if self.stranded else 1)
 
     @property
     def channel(self) -> int:
@@ -115,12 +129,13 @@ def gathered(p: ConvProblem, ss: Three, sd: Three, box: Three) -> Three:
     return triple(min(d, r) if k > 1 else d for d, r, k in zip(sd, rows, p.kernel, strict=True))
 
 
-def boxed_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int, strands: bool = False) -> Slab:
-    """The slab of a box of about `wanted` outputs; with `strands` its rows lie in strands, too."""
+def boxed_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int, stranded: bool = False) -> Slab:
+    """The slab of a box of about `wanted` outputs; `stranded`: output rows neighbour in it."""
     step, ss, apart = steps(p)
     box = choose_box(p, m.lanes, wanted)
     sd = gathered(p, ss, apart, box)
     size, columns = slab_size(p, ss, sd, box)
+    size = (*size[:2], size[2] - 1)
     return Slab(
         step=step,
         ss=ss,
@@ -129,7 +144,7 @@ def boxed_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int, strands: b
         box=box,
         size=size,
         strands=columns,
-        row_strands=ss[1] if strands else 1,
+        stranded=stranded,
         c_block=c_block,
         wanted=wanted,
     )
@@ -164,6 +179,9 @@ def gemm_blocks(p: ConvProblem, m: Machine, most: int | None) -> Blocks:
     k_most = max(32, L1 // 4 * (3 if m.wide else 2) // (m.panel * m.itemsize))
     if taps >= k_most:
         return Blocks(1, ceil_div(taps, ceil_div(taps, 2 * k_most)), wanted)
+    if volume(p.out) <= 2 * m.panel:
+        # so few panels that sums would be read back more often than they pay: streamed from L2
+        k_most = max(k_most, L2 // 2 // (ceil_div(volume(p.out), m.panel) * m.panel * m.itemsize))
     blocks = ceil_div(p.C * taps, k_most + k_most // 4)
     return Blocks(max(1, min(p.C, ceil_div(p.C, blocks))), max(1, taps), wanted)
 
@@ -218,8 +236,7 @@ def unpanelled_slab(p: ConvProblem, m: Machine, flat: bool) -> Slab | None:
 
 def can_run_on(slab: Slab, p: ConvProblem) -> bool:
     """Whether output rows neighbour in the slab, from which vectors may run on then."""
-    rows_neighbour = slab.row_strands == slab.ss[1] and slab.sd[1] == slab.apart[1]
-    return rows_neighbour and slab.box[2] == p.out[2] and slab.box[1] > 1
+    return slab.sd[1] == slab.apart[1] and slab.box[2] == p.out[2] and slab.box[1] > 1
 
 
 def box_cycles(p: ConvProblem, m: Machine, slab: Slab, tiles: float) -> float:
@@ -247,7 +264,7 @@ def panelled_cycles(p: ConvProblem, m: Machine, slab: Slab, samples: int) -> flo
     panels = samples * volume(slab.box) / m.panel
     panels = ceil(2 * panels) / 2  # the last may be half
     fill = FILL_PIECES if slab.box[2] % m.panel else FILL_ROWS
-    return box_cycles(p, m, slab, panels / samples * (1.02 * p.O + fill))
+    return box_cycles(p, m, slab, panels / samples * (1.05 * p.O + fill))
 
 
 def unpanelled(p: ConvProblem, m: Machine, cycles: float) -> tuple[Slab, bool] | None:
@@ -329,6 +346,8 @@ def tiling(p: ConvProblem, m: Machine, slab: Slab, t_block: int) -> DirectPlan:
         slab=slab.size,
         strands=slab.strands,
         row_strands=slab.row_strands,
+        strand=slab.strand,
+        row_strand=slab.row_strand,
         row=slab.row,
         plane=slab.plane,
         channel=slab.channel,

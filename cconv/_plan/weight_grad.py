@@ -194,6 +194,8 @@ def slab_of(p: ConvProblem, blocks: GradBlocks) -> DirectPlan:
         slab=blocks.size,
         strands=blocks.strands,
         row_strands=1,
+        strand=nx,
+        row_strand=0,
         row=nx * blocks.strands,
         plane=ny * nx * blocks.strands,
         channel=blocks.channel,

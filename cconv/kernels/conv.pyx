@@ -49,7 +49,7 @@ cdef Py_ssize_t list_terms(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, P
                     at = c * job.t.channel + z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
                     for x in range(kw):
                         off[n] = at + x * job.t.sd[2] if strands == 1 else (
-                            at + x * job.t.sd[2] % strands * job.t.slab[2] + x * job.t.sd[2] // strands)
+                            at + x * job.t.sd[2] % strands * job.t.strand + x * job.t.sd[2] // strands)
                         n += 1
             continue
         for t in range(t0, t1):
@@ -57,7 +57,7 @@ cdef Py_ssize_t list_terms(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, P
             y = t // kw % kh
             x = t % kw * job.t.sd[2]
             off[n] = (c * job.t.channel + z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
-                      + x % strands * job.t.slab[2] + x // strands)
+                      + x % strands * job.t.strand + x // strands)
             n += 1
     return n
 

@@ -46,7 +46,8 @@ cdef struct ConvTiling:
     Py_ssize_t slab[3]              # slab rows in D and H, columns of one strand in W
     Py_ssize_t strands              # the columns lie de-interleaved by ss[2]
     Py_ssize_t row_strands          # the rows, too, by ss[1], or 1: in order
-    Py_ssize_t row, plane, channel  # slab strides
+    Py_ssize_t strand, row_strand   # slab strides: from strand to strand of columns and of rows,
+    Py_ssize_t row, plane, channel
     Py_ssize_t c_block              # channels of one k block
     Py_ssize_t t_block              # taps of one k block (all of them unless c_block == 1)
     Py_ssize_t o_block              # output channels whose weights stay in L2

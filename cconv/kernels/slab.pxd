@@ -72,31 +72,66 @@ cdef inline void fill_pair_edge(ConvJob *job, real *to, const real *x, Py_ssize_
         i = source(at + 2 * j, job.p.size[2], job.p.mode)
         to[j] = x[i] if i >= 0 else <real>0
         i = source(at + 1 + 2 * j, job.p.size[2], job.p.mode)
-        to[job.t.slab[2] + j] = x[i] if i >= 0 else <real>0
+        to[job.t.strand + j] = x[i] if i >= 0 else <real>0
+
+
+cdef inline void fill_short_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
+    """fill_pair for strands that fit a vector each, and zeros outside. Whole vectors are written, the second strand
+    behind the first: what runs over is filled later."""
+    cdef Py_ssize_t n = job.t.slab[2], first = max(<Py_ssize_t>0, at), last = min(job.p.size[2], at + 2 * n)
+    cdef real row[2 * 16]
+    cdef vec even, odd
+    store(row, set1(<real>0))
+    store(row + VL, set1(<real>0))
+    if last > first:
+        copy_line(row + first - at, x + first, last - first)
+    load2(row, &even, &odd)
+    store(to, even)
+    store(to + job.t.strand, odd)
 
 
 cdef inline void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
-    """Both strands of one row for stride 2 in one sweep; to[n:] is the second, whose columns stand at at + 1 + 2j."""
-    cdef Py_ssize_t n = job.t.slab[2], L = job.p.size[2], j, a, b
-    cdef vec even, odd
+    """Both strands of one row for stride 2 in one sweep; the columns of the second stand at at + 1 + 2j."""
+    cdef Py_ssize_t n = job.t.slab[2], next = job.t.strand, L = job.p.size[2], j, a, b
+    cdef vec even, odd, zero = set1(<real>0)
     # pairs a <= j < b lie inside the input with both columns
     a = 0 if at >= 0 else min(n, (-at + 1) // 2)
     b = max(a, min(n, (L - at) // 2 if at < L else 0))
+    if job.p.mode == PAD_ZEROS and a < VL <= b - a and n - b < VL:
+        # the edges, of which no more than a column lies inside
+        store(to, zero)
+        store(to + next, zero)
+        store(to + n - VL, zero)
+        store(to + next + n - VL, zero)
+        if a and 0 <= at + 2 * a - 1:
+            to[next + a - 1] = x[at + 2 * a - 1]
+        if b < n and at + 2 * b < L:
+            to[b] = x[at + 2 * b]
+        j = a
+        while j + VL < b:
+            load2(x + at + 2 * j, &even, &odd)
+            store(to + j, even)
+            store(to + next + j, odd)
+            j += VL
+        load2(x + at + 2 * (b - VL), &even, &odd)
+        store(to + b - VL, even)
+        store(to + next + b - VL, odd)
+        return
     fill_pair_edge(job, to, x, at, 0, a)
     j = a
     while j + VL <= b:
         load2(x + at + 2 * j, &even, &odd)
         store(to + j, even)
-        store(to + n + j, odd)
+        store(to + next + j, odd)
         j += VL
     if j < b and b - a >= VL:
         load2(x + at + 2 * (b - VL), &even, &odd)
         store(to + b - VL, even)
-        store(to + n + b - VL, odd)
+        store(to + next + b - VL, odd)
         j = b
     for j in range(j, b):
         to[j] = x[at + 2 * j]
-        to[n + j] = x[at + 1 + 2 * j]
+        to[next + j] = x[at + 1 + 2 * j]
     fill_pair_edge(job, to, x, at, b, n)
 
 
@@ -137,16 +172,11 @@ cdef inline void fill_short(ConvJob *job, const Box *box, real *to, const real *
         x += job.xs[1]
 
 
-cdef inline Py_ssize_t row_strand(const ConvJob *job) noexcept nogil:
-    """Elements from one strand of rows to the next."""
-    return (job.t.slab[1] + job.t.row_strands - 1) // job.t.row_strands * job.t.row
-
-
 cdef inline Py_ssize_t row_at(const ConvJob *job, Py_ssize_t y) noexcept nogil:
     """Where slab row y lies."""
     if job.t.row_strands == 1:
         return y * job.t.row
-    return y % job.t.row_strands * row_strand(job) + y // job.t.row_strands * job.t.row
+    return y % job.t.row_strands * job.t.row_strand + y // job.t.row_strands * job.t.row
 
 
 cdef inline Py_ssize_t lies(const ConvJob *job, int axis, Py_ssize_t r) noexcept nogil:
@@ -194,6 +224,7 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
     line.hop = job.t.strands * job.t.step[2]
     cdef bint gathered = job.t.sd[2] != job.t.apart[2]
     cdef bint pair = line.hop == 2 and job.t.strands == 2 and job.xs[2] == 1
+    cdef bint short = pair and mode == PAD_ZEROS and line.n <= VL and job.t.strand == line.n
     cdef bint plain = line.hop == 1 and job.xs[2] == 1 and mode == PAD_ZEROS
     cdef bint one_plane = (plain and nz == 1 and line.n <= VL and job.p.size[0] == 1 and job.t.step[1] == 1
                            and box.start[0] - job.p.before[0] == 0 and rows == 1 and not gathered
@@ -208,7 +239,7 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
             for z in range(nz):
                 iz = source((box.start[0] * job.t.ss[0] + lies(job, 0, z)) * job.t.step[0] - job.p.before[0],
                             job.p.size[0], mode)
-                to = slab + (c - c0) * job.t.channel + z * job.t.plane + r * line.n
+                to = slab + (c - c0) * job.t.channel + z * job.t.plane + r * job.t.strand
                 s = y = 0
                 # in the order of memory: strand after strand, where rows lie in strands
                 while s < rows:
@@ -216,11 +247,15 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
                                 job.p.size[1], mode)
                     row = x + c * job.xc + iz * job.xs[0] + iy * job.xs[1]
                     if iz < 0 or iy < 0:
-                        memset(to, 0, (2 * line.n if pair else line.n) * sizeof(real))
+                        memset(to, 0, line.n * sizeof(real))
+                        if pair:
+                            memset(to + job.t.strand, 0, line.n * sizeof(real))
                     elif gathered:
                         fill_taps(job, to, row, &line, plain)
                     elif plain:
                         fill_row(to, row, &line)
+                    elif short:
+                        fill_short_pair(job, to, row, line.at)
                     elif pair:
                         fill_pair(job, to, row, line.at)
                     else:
@@ -232,7 +267,7 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
                         y = s
                         if y >= ny:
                             break
-                        to = slab + (c - c0) * job.t.channel + z * job.t.plane + s * row_strand(job) + r * line.n
+                        to = slab + (c - c0) * job.t.channel + z * job.t.plane + s * job.t.row_strand + r * job.t.strand
 
 
 cdef inline void fill_box(ConvJob *job, const Box *box, real *slab, const real *x, Py_ssize_t c0,
