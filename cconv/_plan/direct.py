@@ -215,8 +215,8 @@ def fit_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int) -> Slab:
 # ---------------------------------------------------------------- vectors in place
 
 
-def unpanelled_slab(p: ConvProblem, m: Machine, flat: bool) -> Slab | None:
-    """The slab of every channel, or None where it would not fit L2 with boxes that are worth it.
+def unpanelled_slab(p: ConvProblem, m: Machine, flat: bool) -> Slab:
+    """The slab of a k block: every channel if that fits L2, else so many that a block has 400 terms or more.
 
     Of few channels boxes are larger: rows that neighbours share are copied once."""
     room = L2 if m.wide else L2 // 2
@@ -227,11 +227,13 @@ def unpanelled_slab(p: ConvProblem, m: Machine, flat: bool) -> Slab | None:
         wanted *= 2
     while True:
         slab = boxed_slab(p, m, p.C, wanted, flat)
-        if p.C * slab.channel * m.itemsize <= room:
-            return slab
+        fits = room // max(1, slab.channel * m.itemsize)
+        if fits >= min(p.C, ceil_div(400, volume(p.kernel))):
+            blocks = ceil_div(p.C, min(p.C, fits))
+            return slab._replace(c_block=ceil_div(p.C, blocks))
         wanted = wanted * 3 // 4
         if wanted < 4 * m.panel:
-            return None
+            return slab._replace(c_block=max(1, min(p.C, fits)))
 
 
 def can_run_on(slab: Slab, p: ConvProblem) -> bool:
@@ -254,8 +256,10 @@ def unpanelled_cycles(p: ConvProblem, m: Machine, slab: Slab, flat: bool) -> flo
         pieces = True
     else:
         vectors = depth * height * ceil_div(width, m.lanes)
-        pieces = width < m.lanes
-    tiles = ceil_div(vectors, 2) * p.O * (1 + (WRITE_PIECES if pieces else 2) / terms)
+        pieces = width < m.lanes or (slab.c_block < p.C and width % m.lanes > 0)
+    blocks = 2 * ceil_div(p.C, slab.c_block) - 1  # times that sums are read or written
+    written = (WRITE_PIECES if pieces else 2) * blocks / terms
+    tiles = ceil_div(vectors, 2) * p.O * (1 + written)
     return box_cycles(p, m, slab, tiles)
 
 
@@ -272,7 +276,8 @@ def unpanelled(p: ConvProblem, m: Machine, cycles: float) -> tuple[Slab, bool] |
     best = None
     for flat in (False, True):
         slab = unpanelled_slab(p, m, flat)
-        if slab is None or (flat and not can_run_on(slab, p)):
+        fits = slab.c_block * slab.channel * m.itemsize <= SLAB_MOST
+        if not fits or (flat and not can_run_on(slab, p)):
             continue
         here = unpanelled_cycles(p, m, slab, flat)
         if here < cycles:

@@ -40,26 +40,17 @@ cdef extern from "stamp.h":
 cdef Py_ssize_t list_terms(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, Py_ssize_t t0,
                            Py_ssize_t t1) noexcept nogil:
     """Slab offset of each (channel, tap) of a k block; returns how many."""
-    cdef Py_ssize_t c, t, z, y, x, n = 0, kw = job.p.kernel[2], kh = job.p.kernel[1], at, strands = job.t.strands
-    for c in range(channels):
-        if t1 - t0 == taps_of(job):
-            # every tap: no division but for a strided row, which lies in strands
-            for z in range(job.p.kernel[0]):
-                for y in range(kh):
-                    at = c * job.t.channel + z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
-                    for x in range(kw):
-                        off[n] = at + x * job.t.sd[2] if strands == 1 else (
-                            at + x * job.t.sd[2] % strands * job.t.strand + x * job.t.sd[2] // strands)
-                        n += 1
-            continue
-        for t in range(t0, t1):
-            z = t // (kh * kw)
-            y = t // kw % kh
-            x = t % kw * job.t.sd[2]
-            off[n] = (c * job.t.channel + z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
-                      + x % strands * job.t.strand + x // strands)
-            n += 1
-    return n
+    cdef Py_ssize_t t, z, y, x, n = 0, kw = job.p.kernel[2], kh = job.p.kernel[1], strands = job.t.strands
+    for t in range(t0, t1):
+        z = t // (kh * kw)
+        y = t // kw % kh
+        x = t % kw * job.t.sd[2]
+        off[n] = (z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
+                  + x % strands * job.t.strand + x // strands)
+        n += 1
+    for n in range(n, n * channels):
+        off[n] = off[n - t1 + t0] + job.t.channel
+    return channels * (t1 - t0)
 
 
 cdef void fill_conv(ConvJob *job, Box *box, real *slab, Py_ssize_t c0, Py_ssize_t c1) noexcept nogil:

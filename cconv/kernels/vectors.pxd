@@ -1,16 +1,18 @@
 # cython: cdivision=True
-# gemm without panels: y[o, q] = sum over k of w[o, k] * slab[off[k] + position q], vectors of the slab read where they
-# lie. For boxes whose rows fill their vectors, whole sums at a time: no term is copied, no sum read back.
+# gemm without panels: y[o, q] (+)= sum over k of w[o, k] * slab[off[k] + position q], vectors of the slab read where
+# they lie. For boxes whose rows fill their vectors: no term is copied, and k blocks are as long as the slab fits L2.
 #
-# A box is a list of vectors. Regions: the vectors of a row, of which the last ends with the row, or, where the row is
-# shorter than one, holds fewer positions; or, where the box is `flat`, vectors that run on from one slab row into the
-# next, over the columns between that are no positions. A vector that is one piece of VL positions is written where it
-# belongs, any other piece by piece.
+# A box is a list of vectors. Regions: the vectors of a row, of which the last ends with the row, or holds fewer
+# positions where the row is shorter than one or there are several k blocks, which must not be added twice; or, where
+# the box is `flat`, vectors that run on from one slab row into the next, over the columns between that are no
+# positions. A vector that is one piece of VL positions is written where it belongs, any other piece by piece.
+from libc.string cimport memset
+
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.gemm cimport Block
 from cconv.kernels.items cimport up
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport MR, VL, load, put_lines, real, set1, store, transpose, vec
+from cconv.kernels.simd cimport MR, VL, get_lines, load, put_lines, real, set1, store, transpose, vec
 from cconv.kernels.tile cimport tile_row
 
 
@@ -40,6 +42,7 @@ cdef struct Reads:
     real *c0
     real *c1
     Py_ssize_t ldc0, ldc1
+    bint first                      # starts from the bias; else from c0 and c1
 
 
 cdef inline Py_ssize_t most_vectors(const ConvJob *job) noexcept nogil:
@@ -95,9 +98,9 @@ cdef inline void list_rows(ConvJob *job, const Box *box, Vectors *all, Py_ssize_
     for y in range(box.extent[1]):
         x = 0
         while x < width:
-            at = min(x, max(<Py_ssize_t>0, width - VL))
+            at = min(x, max(<Py_ssize_t>0, width - VL)) if job.t.c_block >= job.p.C else x
             add_vector(all, z * job.t.ss[0] * job.t.plane + y * job.t.ss[1] * job.t.row + at)
-            add_piece(job, box, all, z, y, at, 0, min(<Py_ssize_t>VL, width))
+            add_piece(job, box, all, z, y, at, 0, min(<Py_ssize_t>VL, width - at))
             x += VL
 
 
@@ -123,9 +126,14 @@ cdef inline void sum_pair(const int m, const Reads *p) noexcept nogil:
     cdef const real *p0 = p.p0
     cdef const real *p1 = p.p1
     cdef const Py_ssize_t *off = p.off
-    for i in range(m):
-        lo[i] = set1(p.bias[i]) if p.bias != NULL else set1(<real>0)
-        hi[i] = lo[i]
+    if not p.first:
+        for i in range(m):
+            lo[i] = load(p.c0 + i * p.ldc0)
+            hi[i] = load(p.c1 + i * p.ldc1)
+    else:
+        for i in range(m):
+            lo[i] = set1(p.bias[i]) if p.bias != NULL else set1(<real>0)
+            hi[i] = lo[i]
     for k in range(p.count):
         b0 = load(p0 + off[k])
         b1 = load(p1 + off[k])
@@ -159,19 +167,29 @@ cdef inline void any_sum_pair(int m, const Reads *p) noexcept nogil:
         elif m == 7: sum_pair(7, p)
 
 
-cdef inline void turn_weights(real *to, const real *w, Py_ssize_t K, Py_ssize_t m) noexcept nogil:
+cdef inline void turn_weights(real *to, const real *w, Py_ssize_t K, Py_ssize_t count, Py_ssize_t m) noexcept nogil:
     """to[k * m + i] = w[i * K + k]. Whole vectors are written, of which the next overwrites what is too much."""
     cdef Py_ssize_t k = 0, i, first = (m - 1) // VL * VL
-    while k + VL <= K:
+    while k + VL <= count:
         # the last rows first: their vectors run over into the next k
         i = first
         while i >= 0:
             transpose(w + i * K + k, K, <int>min(m - i, <Py_ssize_t>VL), to + k * m + i, m, VL)
             i -= VL
         k += VL
-    for k in range(k, K):
+    for k in range(k, count):
         for i in range(m):
             to[k * m + i] = w[i * K + k]
+
+
+cdef inline void read_pieces(ConvJob *job, const Vectors *all, const Vector *v, const real *y, real *buf,
+                             Py_ssize_t m) noexcept nogil:
+    """The way back."""
+    cdef Py_ssize_t i
+    cdef const Piece *piece
+    for i in range(v.count):
+        piece = &all.piece[v.first + i]
+        get_lines(buf + piece.lane, VL, y + piece.y, job.yc, job.ys[2], m, piece.length)
 
 
 cdef inline void write_pieces(ConvJob *job, const Vectors *all, const Vector *v, real *y, const real *buf,
@@ -191,8 +209,8 @@ cdef inline bint whole(const ConvJob *job, const Vectors *all, const Vector *v) 
 
 cdef inline void sum_vectors(ConvJob *job, const Box *box, const Block *block, const Vectors *all,
                              real *weights) noexcept nogil:
-    """A whole box, its vectors by twos; `weights` has room for those of a tile, where they are not packed."""
-    cdef Py_ssize_t K = block.count, tiles = (job.p.O + MR - 1) // MR, t, o, m, v
+    """A k block of a whole box, vectors by twos; `weights` has room for those of a tile, where they are not packed."""
+    cdef Py_ssize_t K = job.p.C * taps_of(job), tiles = (job.p.O + MR - 1) // MR, t, o, m, v
     cdef const Vector *v0
     cdef const Vector *v1
     cdef bint whole0, whole1
@@ -200,19 +218,22 @@ cdef inline void sum_vectors(ConvJob *job, const Box *box, const Block *block, c
     cdef real *y
     cdef Reads p
     p.off = block.off
-    p.count = K
+    p.count = block.count
+    p.first = block.first
+    # lanes without a position start from nothing: no denormals
+    memset(buf, 0, sizeof(buf))
     for t in range(tiles * box.split // job.o_splits, tiles * (box.split + 1) // job.o_splits):
         o = tile_row(job.p.O, tiles, t)
         m = tile_row(job.p.O, tiles, t + 1) - o
         y = box.y + o * job.yc
-        p.a = box.w + o * K
+        p.a = box.w + o * K + (block.k0 * m if job.t.packed else block.k0)
         if not job.t.packed:
-            turn_weights(weights, p.a, K, m)
+            turn_weights(weights, p.a, K, block.count, m)
             p.a = weights
         p.bias = box.bias + o if box.bias != NULL else NULL
         v = 0
         while v < all.count:
-            # an odd last vector is computed twice
+            # an odd last vector is computed twice, from the same sums
             v0 = &all.vector[v]
             v1 = &all.vector[min(v + 1, all.count - 1)]
             whole0 = whole(job, all, v0)
@@ -223,6 +244,9 @@ cdef inline void sum_vectors(ConvJob *job, const Box *box, const Block *block, c
             p.c1 = y + all.piece[v1.first].y if whole1 else &buf[14 * VL]
             p.ldc0 = job.yc if whole0 else VL
             p.ldc1 = job.yc if whole1 else VL
+            if not block.first:
+                if not whole0: read_pieces(job, all, v0, y, buf, m)
+                if not whole1: read_pieces(job, all, v1, y, buf + 14 * VL, m)
             any_sum_pair(<int>m, &p)
             if not whole0:
                 write_pieces(job, all, v0, y, buf, m)
