@@ -259,7 +259,9 @@ def unpanelled_cycles(p: ConvProblem, m: Machine, slab: Slab, flat: bool) -> flo
         pieces = width < m.lanes or (slab.c_block < p.C and width % m.lanes > 0)
     blocks = 2 * ceil_div(p.C, slab.c_block) - 1  # times that sums are read or written
     written = (WRITE_PIECES if pieces else 2) * blocks / terms
-    tiles = ceil_div(vectors, 2) * p.O * (1 + written)
+    # an odd last vector is left to two tiles at once
+    pairs = vectors / 2 if p.O > m.tile_rows else ceil_div(vectors, 2)
+    tiles = pairs * p.O * (1 + written)
     return box_cycles(p, m, slab, tiles)
 
 

@@ -214,7 +214,7 @@ cdef Py_ssize_t weights_of_tile(ConvJob *job) noexcept nogil:
 
 
 cdef void lay_out_gemm(void *conv_job) noexcept nogil:
-    """Offsets of the terms of a k block, slab, and panels, which vectors run past; or the weights of a tile and a list."""
+    """Offsets of the terms of a k block, slab, and panels, which vectors run past; or a tile's weights and a list."""
     cdef ConvJob *job = <ConvJob *>conv_job
     cdef Py_ssize_t count = job.t.c_block * job.t.t_block, size
     if job.t.panelled:

@@ -34,6 +34,7 @@ cdef struct Vectors:
 cdef struct Reads:
     # two vectors of m output channels
     const real *a                   # a[k * m + i]
+    const real *a1                  # sum_one: of the second tile
     const real *p0
     const real *p1
     const Py_ssize_t *off
@@ -167,6 +168,56 @@ cdef inline void any_sum_pair(int m, const Reads *p) noexcept nogil:
         elif m == 7: sum_pair(7, p)
 
 
+cdef inline void sum_one(const int m, const Reads *p) noexcept nogil:
+    """The tile turned: two tiles of m rows of one vector, at p0; the weights of the second at a1, its sums at c1."""
+    cdef vec lo[14]
+    cdef vec hi[14]
+    cdef vec b
+    cdef Py_ssize_t k
+    cdef int i
+    cdef const real *a0 = p.a
+    cdef const real *a1 = p.a1
+    cdef const real *p0 = p.p0
+    cdef const Py_ssize_t *off = p.off
+    if not p.first:
+        for i in range(m):
+            lo[i] = load(p.c0 + i * p.ldc0)
+            hi[i] = load(p.c1 + i * p.ldc1)
+    else:
+        for i in range(m):
+            lo[i] = set1(p.bias[i]) if p.bias != NULL else set1(<real>0)
+            hi[i] = set1(p.bias[m + i]) if p.bias != NULL else set1(<real>0)
+    for k in range(p.count):
+        b = load(p0 + off[k])
+        for i in range(m):
+            lo[i] = lo[i] + set1(a0[i]) * b
+            hi[i] = hi[i] + set1(a1[i]) * b
+        a0 += m
+        a1 += m
+    for i in range(m):
+        store(p.c0 + i * p.ldc0, lo[i])
+    for i in range(m):
+        store(p.c1 + i * p.ldc1, hi[i])
+
+
+cdef inline void any_sum_one(int m, const Reads *p) noexcept nogil:
+    if m == 6: sum_one(6, p)
+    elif m == 5: sum_one(5, p)
+    elif m == 4: sum_one(4, p)
+    elif m == 3: sum_one(3, p)
+    elif m == 2: sum_one(2, p)
+    elif m == 1: sum_one(1, p)
+    elif MR > 6:
+        if m == 14: sum_one(14, p)
+        elif m == 13: sum_one(13, p)
+        elif m == 12: sum_one(12, p)
+        elif m == 11: sum_one(11, p)
+        elif m == 10: sum_one(10, p)
+        elif m == 9: sum_one(9, p)
+        elif m == 8: sum_one(8, p)
+        elif m == 7: sum_one(7, p)
+
+
 cdef inline void turn_weights(real *to, const real *w, Py_ssize_t K, Py_ssize_t count, Py_ssize_t m) noexcept nogil:
     """to[k * m + i] = w[i * K + k]. Whole vectors are written, of which the next overwrites what is too much."""
     cdef Py_ssize_t k = 0, i, first = (m - 1) // VL * VL
@@ -207,49 +258,80 @@ cdef inline bint whole(const ConvJob *job, const Vectors *all, const Vector *v) 
     return v.count == 1 and all.piece[v.first].length == VL and job.ys[2] == 1
 
 
+cdef inline void sum_last(ConvJob *job, const Box *box, const Block *block, const Vectors *all, Reads *p, Py_ssize_t o,
+                          Py_ssize_t m, real *buf) noexcept nogil:
+    """The last vector, of the tiles of output channels o .. o + m and o + m .. o + 2m."""
+    cdef const Vector *v = &all.vector[all.count - 1]
+    cdef bint direct = whole(job, all, v)
+    cdef real *y = box.y + o * job.yc
+    p.a1 = p.a + m * job.p.C * taps_of(job)
+    p.p0 = block.slab + v.at
+    p.c0 = y + all.piece[v.first].y if direct else &buf[0]
+    p.c1 = p.c0 + m * (job.yc if direct else VL)
+    p.ldc0 = p.ldc1 = job.yc if direct else VL
+    if not direct and not block.first:
+        read_pieces(job, all, v, y, buf, 2 * m)
+    any_sum_one(<int>m, p)
+    if not direct:
+        write_pieces(job, all, v, y, buf, 2 * m)
+
+
+cdef inline void sum_two(ConvJob *job, const Box *box, const Block *block, const Vectors *all, Reads *p, Py_ssize_t v,
+                         Py_ssize_t o, Py_ssize_t m, real *buf) noexcept nogil:
+    """Vectors v and v + 1; an odd last one is computed twice, from the same sums."""
+    cdef const Vector *v0 = &all.vector[v]
+    cdef const Vector *v1 = &all.vector[min(v + 1, all.count - 1)]
+    cdef bint whole0 = whole(job, all, v0), whole1 = whole(job, all, v1)
+    cdef real *y = box.y + o * job.yc
+    p.p0 = block.slab + v0.at
+    p.p1 = block.slab + v1.at
+    p.c0 = y + all.piece[v0.first].y if whole0 else &buf[0]
+    p.c1 = y + all.piece[v1.first].y if whole1 else &buf[14 * VL]
+    p.ldc0 = job.yc if whole0 else VL
+    p.ldc1 = job.yc if whole1 else VL
+    if not block.first:
+        if not whole0: read_pieces(job, all, v0, y, buf, m)
+        if not whole1: read_pieces(job, all, v1, y, buf + 14 * VL, m)
+    any_sum_pair(<int>m, p)
+    if not whole0:
+        write_pieces(job, all, v0, y, buf, m)
+    if not whole1:
+        write_pieces(job, all, v1, y, buf + 14 * VL, m)
+
+
 cdef inline void sum_vectors(ConvJob *job, const Box *box, const Block *block, const Vectors *all,
                              real *weights) noexcept nogil:
-    """A k block of a whole box, vectors by twos; `weights` has room for those of a tile, where they are not packed."""
-    cdef Py_ssize_t K = job.p.C * taps_of(job), tiles = (job.p.O + MR - 1) // MR, t, o, m, v
-    cdef const Vector *v0
-    cdef const Vector *v1
-    cdef bint whole0, whole1
+    """A k block of a whole box, vectors by twos; `weights` has room for those of a tile, where they are not packed.
+
+    An odd last vector is left to two tiles at once, where they are alike."""
+    cdef Py_ssize_t K = job.p.C * taps_of(job), tiles = (job.p.O + MR - 1) // MR, o, m, v, last
+    cdef bint turned
+    cdef Py_ssize_t t, end = tiles * (box.split + 1) // job.o_splits, done = 0
     cdef real buf[2 * 14 * 16]
-    cdef real *y
     cdef Reads p
     p.off = block.off
     p.count = block.count
     p.first = block.first
     # lanes without a position start from nothing: no denormals
     memset(buf, 0, sizeof(buf))
-    for t in range(tiles * box.split // job.o_splits, tiles * (box.split + 1) // job.o_splits):
+    for t in range(tiles * box.split // job.o_splits, end):
         o = tile_row(job.p.O, tiles, t)
         m = tile_row(job.p.O, tiles, t + 1) - o
-        y = box.y + o * job.yc
         p.a = box.w + o * K + (block.k0 * m if job.t.packed else block.k0)
         if not job.t.packed:
             turn_weights(weights, p.a, K, block.count, m)
             p.a = weights
         p.bias = box.bias + o if box.bias != NULL else NULL
+        last = all.count
+        turned = all.count % 2 == 1 and job.t.packed and t + 1 < end
+        if done == t + 1:
+            # with the tile before
+            last -= 1
+        elif turned and tile_row(job.p.O, tiles, t + 2) - o == 2 * m:
+            sum_last(job, box, block, all, &p, o, m, buf)
+            done = t + 2
+            last -= 1
         v = 0
-        while v < all.count:
-            # an odd last vector is computed twice, from the same sums
-            v0 = &all.vector[v]
-            v1 = &all.vector[min(v + 1, all.count - 1)]
-            whole0 = whole(job, all, v0)
-            whole1 = whole(job, all, v1)
-            p.p0 = block.slab + v0.at
-            p.p1 = block.slab + v1.at
-            p.c0 = y + all.piece[v0.first].y if whole0 else &buf[0]
-            p.c1 = y + all.piece[v1.first].y if whole1 else &buf[14 * VL]
-            p.ldc0 = job.yc if whole0 else VL
-            p.ldc1 = job.yc if whole1 else VL
-            if not block.first:
-                if not whole0: read_pieces(job, all, v0, y, buf, m)
-                if not whole1: read_pieces(job, all, v1, y, buf + 14 * VL, m)
-            any_sum_pair(<int>m, &p)
-            if not whole0:
-                write_pieces(job, all, v0, y, buf, m)
-            if not whole1:
-                write_pieces(job, all, v1, y, buf + 14 * VL, m)
+        while v < last:
+            sum_two(job, box, block, all, &p, v, o, m, buf)
             v += 2
