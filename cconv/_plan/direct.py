@@ -129,7 +129,9 @@ def gathered(p: ConvProblem, ss: Three, sd: Three, box: Three) -> Three:
     return triple(min(d, r) if k > 1 else d for d, r, k in zip(sd, rows, p.kernel, strict=True))
 
 
-def boxed_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int, stranded: bool = False) -> Slab:
+def boxed_slab(
+    p: ConvProblem, m: Machine, c_block: int, wanted: int, stranded: bool = False
+) -> Slab:
     """The slab of a box of about `wanted` outputs; `stranded`: output rows neighbour in it."""
     step, ss, apart = steps(p)
     box = choose_box(p, m.lanes, wanted)
@@ -265,12 +267,11 @@ def unpanelled_cycles(p: ConvProblem, m: Machine, slab: Slab, flat: bool) -> flo
     return box_cycles(p, m, slab, tiles)
 
 
-def panelled_cycles(p: ConvProblem, m: Machine, slab: Slab, samples: int) -> float:
-    """The same with panels, for one sample."""
-    panels = samples * volume(slab.box) / m.panel
-    panels = ceil(2 * panels) / 2  # the last may be half
+def panelled_cycles(p: ConvProblem, m: Machine, slab: Slab) -> float:
+    """The same with panels, for a sample alone: the choice does not depend on the batch."""
+    panels = ceil(2 * volume(slab.box) / m.panel) / 2  # the last may be half
     fill = FILL_PIECES if slab.box[2] % m.panel else FILL_ROWS
-    return box_cycles(p, m, slab, panels / samples * (1.05 * p.O + fill))
+    return box_cycles(p, m, slab, panels * (1.05 * p.O + fill))
 
 
 def unpanelled(p: ConvProblem, m: Machine, cycles: float) -> tuple[Slab, bool] | None:
@@ -326,7 +327,7 @@ def direct(p: ConvProblem, m: Machine, most: int | None = None) -> Planned:
     reason = "implicit GEMM on the register tile"
     samples = samples_of(p, m, slab) if alone else 1
     if alone:
-        found = unpanelled(p, m, panelled_cycles(p, m, slab, samples))
+        found = unpanelled(p, m, panelled_cycles(p, m, slab))
         if found:
             plan = tiling(p, m, found[0], volume(p.kernel))._replace(flat=found[1])
             return Planned(Kernel.GEMM, plan, reason + ", its rows read in place")

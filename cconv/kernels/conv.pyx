@@ -10,7 +10,7 @@ One item is a box of output positions of one group and of one sample or a few. F
 k block) after the other,
   1. fill_box copies the input rows that the box reads into a zero-padded slab (L2), the columns de-interleaved by the
      stride, so that every tap of every output row is a contiguous run (slab.pxd);
-  2. gemm.pxd or rows.pxd sums them.
+  2. gemm.pxd, vectors.pxd or rows.pxd sums them.
 taps.pxd works without either. phases.pxd joins what gemm sums for the phases of a transposed convolution.
 
 Each output is one chain of multiply-adds in the order c, kd, kh, kw, or c, kd, kw, kh under `kw_first`, which depends
@@ -28,7 +28,7 @@ from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_r
 from cconv.kernels.simd cimport MR, NR, VL, real
 from cconv.kernels.slab cimport fill_box, row_at
 from cconv.kernels.taps cimport taps_row
-from cconv.kernels.vectors cimport Vectors, list_bytes, list_vectors, sum_vectors
+from cconv.kernels.vectors cimport VectorList, list_bytes, list_vectors, sum_vectors
 
 
 cdef extern from "stamp.h":
@@ -63,7 +63,7 @@ cdef void sum_panels(ConvJob *job, Box *box, Block *block, real *panels, real *d
 
 
 cdef void sum_unpanelled(ConvJob *job, Box *box, Block *block, real *weights) noexcept nogil:
-    cdef Vectors all
+    cdef VectorList all
     list_vectors(job, box, <char *>(weights + lines(weights_of_tile(job) * sizeof(real)) // sizeof(real)), &all)
     sum_vectors(job, box, block, &all, weights)
 

@@ -1,7 +1,9 @@
 # cython: cdivision=True
 # The slab: the zero-padded copy of the input rows that a box of outputs reads, shared by the kernels as inline
 # functions. Columns lie de-interleaved by the stride (`strands` runs of slab[2] columns), so that every tap of every
-# output row is a contiguous run. Padding modes live here and nowhere else.
+# output row is a contiguous run; where vectors run on over rows (`row_strands`), the rows too, each strand a plane. Of
+# dilations longer than a box only the rows that a tap touches are held, tap behind tap (`apart`). Padding modes
+# live here and nowhere else.
 from libc.string cimport memset
 
 from cconv.kernels.box cimport Box

@@ -25,7 +25,7 @@ cdef struct Piece:
     Py_ssize_t lane, length
     Py_ssize_t y
 
-cdef struct Vectors:
+cdef struct VectorList:
     # those of a box
     Vector *vector
     Piece *piece
@@ -44,10 +44,11 @@ cdef struct Reads:
     real *c1
     Py_ssize_t ldc0, ldc1
     bint first                      # starts from the bias; else from c0 and c1
+    Py_ssize_t o, m                 # output channels o .. o + m
 
 
 cdef inline Py_ssize_t most_vectors(const ConvJob *job) noexcept nogil:
-    """Vectors of a box."""
+    """The vectors of a box."""
     cdef Py_ssize_t rows = job.t.box[1], width = job.t.box[2]
     if job.t.flat:
         return job.t.box[0] * up((rows - 1) * job.t.row + width, VL)
@@ -60,7 +61,7 @@ cdef inline Py_ssize_t list_bytes(const ConvJob *job) noexcept nogil:
     return most * sizeof(Vector) + (most + job.t.box[0] * job.t.box[1]) * sizeof(Piece)
 
 
-cdef inline void add_piece(ConvJob *job, const Box *box, Vectors *all, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x,
+cdef inline void add_piece(ConvJob *job, const Box *box, VectorList *all, Py_ssize_t z, Py_ssize_t y, Py_ssize_t x,
                            Py_ssize_t lane, Py_ssize_t length) noexcept nogil:
     """Positions x.. of row (z, y), to the last vector."""
     cdef Piece *piece = &all.piece[all.pieces]
@@ -70,13 +71,13 @@ cdef inline void add_piece(ConvJob *job, const Box *box, Vectors *all, Py_ssize_
     all.vector[all.count - 1].count += 1
 
 
-cdef inline void add_vector(Vectors *all, Py_ssize_t at) noexcept nogil:
+cdef inline void add_vector(VectorList *all, Py_ssize_t at) noexcept nogil:
     all.vector[all.count].at = at
     all.vector[all.count].first, all.vector[all.count].count = all.pieces, 0
     all.count += 1
 
 
-cdef inline void list_flat(ConvJob *job, const Box *box, Vectors *all, Py_ssize_t z) noexcept nogil:
+cdef inline void list_flat(ConvJob *job, const Box *box, VectorList *all, Py_ssize_t z) noexcept nogil:
     """Vectors of one depth that run on: position q is column q % row of output row q // row."""
     cdef Py_ssize_t row = job.t.row, width = box.extent[2], last = (box.extent[1] - 1) * row + width
     cdef Py_ssize_t q = 0, lane, y, x, n
@@ -93,7 +94,7 @@ cdef inline void list_flat(ConvJob *job, const Box *box, Vectors *all, Py_ssize_
         q += VL
 
 
-cdef inline void list_rows(ConvJob *job, const Box *box, Vectors *all, Py_ssize_t z) noexcept nogil:
+cdef inline void list_rows(ConvJob *job, const Box *box, VectorList *all, Py_ssize_t z) noexcept nogil:
     """Vectors of the rows of one depth."""
     cdef Py_ssize_t width = box.extent[2], y, x, at
     for y in range(box.extent[1]):
@@ -105,7 +106,7 @@ cdef inline void list_rows(ConvJob *job, const Box *box, Vectors *all, Py_ssize_
             x += VL
 
 
-cdef inline void list_vectors(ConvJob *job, const Box *box, char *room, Vectors *all) noexcept nogil:
+cdef inline void list_vectors(ConvJob *job, const Box *box, char *room, VectorList *all) noexcept nogil:
     """The list of a box."""
     cdef Py_ssize_t z
     all.vector = <Vector *>room
@@ -233,7 +234,7 @@ cdef inline void turn_weights(real *to, const real *w, Py_ssize_t K, Py_ssize_t 
             to[k * m + i] = w[i * K + k]
 
 
-cdef inline void read_pieces(ConvJob *job, const Vectors *all, const Vector *v, const real *y, real *buf,
+cdef inline void read_pieces(ConvJob *job, const VectorList *all, const Vector *v, const real *y, real *buf,
                              Py_ssize_t m) noexcept nogil:
     """The way back."""
     cdef Py_ssize_t i
@@ -243,7 +244,7 @@ cdef inline void read_pieces(ConvJob *job, const Vectors *all, const Vector *v, 
         get_lines(buf + piece.lane, VL, y + piece.y, job.yc, job.ys[2], m, piece.length)
 
 
-cdef inline void write_pieces(ConvJob *job, const Vectors *all, const Vector *v, real *y, const real *buf,
+cdef inline void write_pieces(ConvJob *job, const VectorList *all, const Vector *v, real *y, const real *buf,
                               Py_ssize_t m) noexcept nogil:
     """m rows of one vector."""
     cdef Py_ssize_t i
@@ -253,17 +254,18 @@ cdef inline void write_pieces(ConvJob *job, const Vectors *all, const Vector *v,
         put_lines(y + piece.y, job.yc, job.ys[2], buf + piece.lane, VL, m, piece.length)
 
 
-cdef inline bint whole(const ConvJob *job, const Vectors *all, const Vector *v) noexcept nogil:
+cdef inline bint whole_vector(const ConvJob *job, const VectorList *all, const Vector *v) noexcept nogil:
     """Whether a vector is written where it belongs."""
     return v.count == 1 and all.piece[v.first].length == VL and job.ys[2] == 1
 
 
-cdef inline void sum_last(ConvJob *job, const Box *box, const Block *block, const Vectors *all, Reads *p, Py_ssize_t o,
-                          Py_ssize_t m, real *buf) noexcept nogil:
-    """The last vector, of the tiles of output channels o .. o + m and o + m .. o + 2m."""
+cdef inline void sum_last(ConvJob *job, const Box *box, const Block *block, const VectorList *all, Reads *p,
+                          real *buf) noexcept nogil:
+    """The last vector, of a tile and the next."""
+    cdef Py_ssize_t m = p.m
     cdef const Vector *v = &all.vector[all.count - 1]
-    cdef bint direct = whole(job, all, v)
-    cdef real *y = box.y + o * job.yc
+    cdef bint direct = whole_vector(job, all, v)
+    cdef real *y = box.y + p.o * job.yc
     p.a1 = p.a + m * job.p.C * taps_of(job)
     p.p0 = block.slab + v.at
     p.c0 = y + all.piece[v.first].y if direct else &buf[0]
@@ -276,13 +278,15 @@ cdef inline void sum_last(ConvJob *job, const Box *box, const Block *block, cons
         write_pieces(job, all, v, y, buf, 2 * m)
 
 
-cdef inline void sum_two(ConvJob *job, const Box *box, const Block *block, const Vectors *all, Reads *p, Py_ssize_t v,
-                         Py_ssize_t o, Py_ssize_t m, real *buf) noexcept nogil:
-    """Vectors v and v + 1; an odd last one is computed twice, from the same sums."""
+cdef inline void sum_two(ConvJob *job, const Box *box, const Block *block, const VectorList *all, Reads *p,
+                         Py_ssize_t v, real *buf) noexcept nogil:
+    """Vectors v and v + 1 of a tile; an odd last one is computed twice, from the same sums."""
+    cdef Py_ssize_t m = p.m
     cdef const Vector *v0 = &all.vector[v]
     cdef const Vector *v1 = &all.vector[min(v + 1, all.count - 1)]
-    cdef bint whole0 = whole(job, all, v0), whole1 = whole(job, all, v1)
-    cdef real *y = box.y + o * job.yc
+    cdef bint whole0 = whole_vector(job, all, v0)
+    cdef bint whole1 = whole_vector(job, all, v1)
+    cdef real *y = box.y + p.o * job.yc
     p.p0 = block.slab + v0.at
     p.p1 = block.slab + v1.at
     p.c0 = y + all.piece[v0.first].y if whole0 else &buf[0]
@@ -299,7 +303,7 @@ cdef inline void sum_two(ConvJob *job, const Box *box, const Block *block, const
         write_pieces(job, all, v1, y, buf + 14 * VL, m)
 
 
-cdef inline void sum_vectors(ConvJob *job, const Box *box, const Block *block, const Vectors *all,
+cdef inline void sum_vectors(ConvJob *job, const Box *box, const Block *block, const VectorList *all,
                              real *weights) noexcept nogil:
     """A k block of a whole box, vectors by twos; `weights` has room for those of a tile, where they are not packed.
 
@@ -321,6 +325,7 @@ cdef inline void sum_vectors(ConvJob *job, const Box *box, const Block *block, c
         if not job.t.packed:
             turn_weights(weights, p.a, K, block.count, m)
             p.a = weights
+        p.o, p.m = o, m
         p.bias = box.bias + o if box.bias != NULL else NULL
         last = all.count
         turned = all.count % 2 == 1 and job.t.packed and t + 1 < end
@@ -328,10 +333,10 @@ cdef inline void sum_vectors(ConvJob *job, const Box *box, const Block *block, c
             # with the tile before
             last -= 1
         elif turned and tile_row(job.p.O, tiles, t + 2) - o == 2 * m:
-            sum_last(job, box, block, all, &p, o, m, buf)
+            sum_last(job, box, block, all, &p, buf)
             done = t + 2
             last -= 1
         v = 0
         while v < last:
-            sum_two(job, box, block, all, &p, v, o, m, buf)
+            sum_two(job, box, block, all, &p, v, buf)
             v += 2
