@@ -13,10 +13,11 @@ from .machine import L1, L2, SLAB_MOST, Kernel, Machine, ceil_div
 
 ROWS_CHANNELS = 3
 ROWS_TAPS = 4096  # of one k block of the rows kernel
-# What filling a panel takes beside multiplying it, and writing two vectors in pieces, in rows of the tile: measured
-# with AVX2 and AVX-512. Panels of whole rows are filled by plain copies.
-FILL_ROWS, FILL_PIECES = 4, 8
-WRITE_PIECES = 8
+# Cycles, measured with AVX2 and AVX-512: filling a term of a panel, of whole rows and of pieces (narrow, wide vectors);
+# writing or reading two vectors in pieces, a row of the tile; a row of the slab, and each of its vectors.
+FILL_ROWS, FILL_PIECES = 4, (5, 8)
+WRITE_PIECES = 25
+COPY_ROW, COPY_VECTOR = 12, 5
 JOINED_MOST = 8  # phases that are written as one, as many as the kernel has room for
 
 
@@ -244,8 +245,9 @@ def can_run_on(slab: Slab, p: ConvProblem) -> bool:
 
 
 def box_cycles(p: ConvProblem, m: Machine, slab: Slab, tiles: float) -> float:
-    """Of every box: what so many tiles and the slab take, in rows of the tile times terms."""
-    copied = 3 * p.C * slab.channel / m.lanes
+    """Of every box: its tiles (a term of a row of one takes a cycle), and the slab of every channel."""
+    rows = slab.channel / slab.size[2]
+    copied = p.C * rows * (COPY_ROW + COPY_VECTOR * slab.size[2] / m.lanes)
     boxes = volume(triple(map(ceil_div, p.out, slab.box)))
     return boxes * (tiles * p.C * volume(p.kernel) + copied)
 
@@ -270,7 +272,7 @@ def unpanelled_cycles(p: ConvProblem, m: Machine, slab: Slab, flat: bool) -> flo
 def panelled_cycles(p: ConvProblem, m: Machine, slab: Slab) -> float:
     """The same with panels, for a sample alone: the choice does not depend on the batch."""
     panels = ceil(2 * volume(slab.box) / m.panel) / 2  # the last may be half
-    fill = FILL_PIECES if slab.box[2] % m.panel else FILL_ROWS
+    fill = FILL_PIECES[m.wide] if slab.box[2] % m.panel else FILL_ROWS
     return box_cycles(p, m, slab, panels * (1.05 * p.O + fill))
 
 
