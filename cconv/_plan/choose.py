@@ -14,8 +14,8 @@ inner      1 x 1 kernels (after that) on planes of few positions: dot products a
 turned     the same, of packed weights: lanes along the output channels where positions would not fill panels.
 lanes      many small groups (depthwise) on short rows or small planes, a vector's lanes across the groups.
 rows       up to ROWS_CHANNELS output channels a group: filling panels would cost as much as multiplying them.
-taps       when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
-gemm       everything else: an implicit GEMM on the register tile.
+taps       when even the smallest slab of padded input would not fit SLAB_MOST (100,000 dilated taps).
+gemm       everything else: an implicit GEMM on the register tile, with panels where rows do not fill vectors.
 phases     transposed convolutions are one convolution a phase; those along W that are all gemm are written as one, and
            of long strides (input gradients of 1-D convolutions) they are stacked as channels of one.
 

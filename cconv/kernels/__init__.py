@@ -3,14 +3,14 @@ cconv.kernels.<isa>.<dtype>.<module>, and each holds the tables of its kernels (
 
 Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 
-gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
+gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd, vectors.pxd
 inner        1x1 on planes of few positions, whole-input kernels           conv.pyx, inner.pxd
 turned       1x1 on planes that would fill panels badly                        conv.pyx, turned.pxd
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
 int8         convolutions of bytes in sums of 32 bits, dense and grouped        int8.pyx, units.pxd, int8.h
 int8_rows    the same with few output channels a group                         int8.pyx, units.pxd
 lanes        many small groups (depthwise) on planes that repay transposing    lanes.pyx
-taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
+taps         slabs that would not fit the workspace (100,000 dilated taps)     conv.pyx, taps.pxd
 phases       transposed convolutions with stride, all phases at once  phases.pyx, groups.pxd, inputs.pxd, interleave.pxd
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
@@ -28,7 +28,9 @@ function has one.
 Glossary: one meaning each.
 
 slab      the zero-padded copy of the input rows that a box of outputs reads
-strands   the slab's columns, de-interleaved by the stride: every tap reads a contiguous run
+strands   the slab's columns, de-interleaved by the stride, so every tap reads a contiguous run; its rows too where it is flat
+gathered  a slab of only the rows that taps touch, tap behind tap: of dilations longer than a box
+flat      of gemm: vectors run on from one slab row into the next; of a strategy: the spatial axes are one
 rows      lines along W of an array; the kernel of this name reads them in place
 box       output positions of one item; item: what one thread takes, about a millisecond at most
 tile      the register tile: tile_rows (MR) output channels x 2 vectors of positions

@@ -10,7 +10,7 @@ One item is a box of output positions of one group and of one sample or a few. F
 k block) after the other,
   1. fill_box copies the input rows that the box reads into a zero-padded slab (L2), the columns de-interleaved by the
      stride, so that every tap of every output row is a contiguous run (slab.pxd);
-  2. gemm.pxd or rows.pxd sums them.
+  2. gemm.pxd, vectors.pxd or rows.pxd sums them.
 taps.pxd, inner.pxd and turned.pxd work without.
 
 Each output is one chain of multiply-adds in the order c, kd, kh, kw, or c, kd, kw, kh under `kw_first`, which depends
@@ -21,15 +21,16 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, find_box, taps_of
-from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, gemm_in_place, pack_tile
+from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, pack_tile
 from cconv.kernels.inner cimport INNER_MOST, inner_box
 from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_rows, some_rows
 from cconv.kernels.simd cimport MR, NR, VL, real
-from cconv.kernels.slab cimport fill_box
+from cconv.kernels.slab cimport fill_box, row_at
 from cconv.kernels.taps cimport taps_row
 from cconv.kernels.turned cimport pack_panel, turned_box, weight_panels
+from cconv.kernels.vectors cimport VectorList, list_bytes, list_vectors, sum_vectors
 
 
 cdef extern from "stamp.h":
@@ -41,26 +42,17 @@ cdef extern from "stamp.h":
 cdef Py_ssize_t list_terms(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, Py_ssize_t t0,
                            Py_ssize_t t1) noexcept nogil:
     """Slab offset of each (channel, tap) of a k block; returns how many."""
-    cdef Py_ssize_t c, t, z, y, x, n = 0, kw = job.p.kernel[2], kh = job.p.kernel[1], at, strands = job.t.strands
-    for c in range(channels):
-        if t1 - t0 == taps_of(job):
-            # every tap: no division but for a strided row, which lies in strands
-            for z in range(job.p.kernel[0]):
-                for y in range(kh):
-                    at = c * job.t.channel + z * job.t.sd[0] * job.t.plane + y * job.t.sd[1] * job.t.row
-                    for x in range(kw):
-                        off[n] = at + x * job.t.sd[2] if strands == 1 else (
-                            at + x * job.t.sd[2] % strands * job.t.slab[2] + x * job.t.sd[2] // strands)
-                        n += 1
-            continue
-        for t in range(t0, t1):
-            z = t // (kh * kw)
-            y = t // kw % kh
-            x = t % kw * job.t.sd[2]
-            off[n] = (c * job.t.channel + z * job.t.sd[0] * job.t.plane + y * job.t.sd[1] * job.t.row
-                      + x % strands * job.t.slab[2] + x // strands)
-            n += 1
-    return n
+    cdef Py_ssize_t t, z, y, x, n = 0, kw = job.p.kernel[2], kh = job.p.kernel[1], strands = job.t.strands
+    for t in range(t0, t1):
+        z = t // (kh * kw)
+        y = t // kw % kh
+        x = t % kw * job.t.sd[2]
+        off[n] = (z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
+                  + x % strands * job.t.strand + x // strands)
+        n += 1
+    for n in range(n, n * channels):
+        off[n] = off[n - t1 + t0] + job.t.channel
+    return channels * (t1 - t0)
 
 
 cdef void fill_conv(ConvJob *job, Box *box, real *slab, Py_ssize_t c0, Py_ssize_t c1) noexcept nogil:
@@ -72,8 +64,10 @@ cdef void sum_panels(ConvJob *job, Box *box, Block *block, real *panels) noexcep
     gemm_block(job, box, block, panels, NULL)
 
 
-cdef void sum_in_place(ConvJob *job, Box *box, Block *block, real *weights) noexcept nogil:
-    gemm_in_place(job, box, block, weights)
+cdef void sum_unpanelled(ConvJob *job, Box *box, Block *block, real *weights) noexcept nogil:
+    cdef VectorList all
+    list_vectors(job, box, <char *>(weights + lines(weights_of_tile(job) * sizeof(real)) // sizeof(real)), &all)
+    sum_vectors(job, box, block, &all, weights)
 
 
 cdef void row_piece(const Strip *s) noexcept nogil:
@@ -145,7 +139,7 @@ cdef void sum_box(ConvJob *job, Box *box, char *workspace, bint by_rows) noexcep
                 block.count = list_terms(job, block.off, c1 - c0, t0, t1)
             if by_rows: sum_rows(job, box, &block)
             elif job.t.panelled: sum_panels(job, box, &block, panels)
-            else: sum_in_place(job, box, &block, panels)
+            else: sum_unpanelled(job, box, &block, panels)
             block.first = False
             t0 = t1
             if t0 >= taps:
@@ -222,14 +216,22 @@ cdef void pack_panels_item(void *conv_job, Py_ssize_t item, char *packed) noexce
     pack_panel(<ConvJob *>conv_job, item, <real *>packed)
 
 
+cdef Py_ssize_t weights_of_tile(ConvJob *job) noexcept nogil:
+    """Room for the weights of a tile that are not packed, past which a vector runs."""
+    return 0 if job.t.packed else MR * job.t.c_block * job.t.t_block + VL
+
+
 cdef void lay_out_gemm(void *conv_job) noexcept nogil:
-    """Offsets of the terms of a k block, slab, panels or the weights of a tile; vectors run past slab and panels."""
+    """Offsets of the terms of a k block, slab, and panels, which vectors run past; or a tile's weights and a list."""
     cdef ConvJob *job = <ConvJob *>conv_job
-    cdef Py_ssize_t count = job.t.c_block * job.t.t_block, size = 4 * NR
-    size += job.t.panels * count * NR if job.t.panelled else MR * count
+    cdef Py_ssize_t count = job.t.c_block * job.t.t_block, size
+    if job.t.panelled:
+        size = lines((job.t.panels * count + 4) * NR * sizeof(real))
+    else:
+        size = lines(weights_of_tile(job) * sizeof(real)) + lines(list_bytes(job))
     job.slab_at = lines(count * sizeof(Py_ssize_t))
     job.panels_at = job.slab_at + lines((job.t.c_block * job.t.channel + 8 * NR) * sizeof(real))
-    job.workspace_bytes = job.panels_at + lines(size * sizeof(real))
+    job.workspace_bytes = job.panels_at + size
 
 
 cdef void lay_out_rows(void *conv_job) noexcept nogil:

@@ -12,7 +12,10 @@ cdef extern from "simd.h" nogil:
     vec set1(real x)
     vec mul_add(vec c, vec a, vec b)
     real sum_lanes(vec v)
+    vec lanes_from(Py_ssize_t lane)
+    vec blend(vec mask, vec a, vec b)
     void prefetch "CCONV_PREFETCH"(const real *p)
+    void copy_line(real *to, const real *x, Py_ssize_t n)
     void put_lines(real *to, Py_ssize_t to_row, Py_ssize_t step, const real *x, Py_ssize_t x_row, Py_ssize_t rows,
                    Py_ssize_t n)
     void get_lines(real *to, Py_ssize_t to_row, const real *x, Py_ssize_t x_row, Py_ssize_t step, Py_ssize_t rows,
@@ -20,6 +23,7 @@ cdef extern from "simd.h" nogil:
 
 cdef extern from "shuffle.h" nogil:
     void load2(const real *p, vec *even, vec *odd)
+    void load3(const real *p, vec *a, vec *b, vec *c)
     void load4(const real *p, vec *a, vec *b, vec *c, vec *d)
     void store2(real *p, vec a, vec b)
     void store3(real *p, vec a, vec b, vec c)
