@@ -28,7 +28,7 @@ function has one.
 Glossary: one meaning each.
 
 slab      the zero-padded copy of the input rows that a box of outputs reads
-strands   the slab's columns, de-interleaved by the stride, so every tap reads a contiguous run; its rows too where it is flat
+strands   the slab's columns, and its rows where it is flat, de-interleaved by the stride: taps read contiguous runs
 gathered  a slab of only the rows that taps touch, tap behind tap: of dilations longer than a box
 flat      of gemm: vectors run on from one slab row into the next; of a strategy: the spatial axes are one
 rows      lines along W of an array; the kernel of this name reads them in place
