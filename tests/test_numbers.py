@@ -24,7 +24,7 @@ def bound(algorithm, dtype, terms):
         return 1.2 if dtype in ("f4", "f8", "f2") else 2.5
     if algorithm == "FFT":
         return 4 if terms < 256 else 2  # "auto" takes it from 256 taps on
-    return 4 if algorithm == "Winograd" else 1.2
+    return 4 if algorithm.startswith("Winograd") else 1.2
 
 
 @pytest.mark.parametrize(("algorithm", "dtype", "terms"), CASES)
