@@ -73,18 +73,22 @@ def fft(terms: int, dtype: str) -> Sums:
     return conv1d(terms, dtype, 1, 160 if terms <= 10**5 else 8, 1, "fft")
 
 
-def winograd(terms: int, dtype: str) -> Sums:
-    """3 x 3 kernels: F(2) with fewer than 32 channels, else what the cost model prefers."""
-    channels = max(1, round(terms / 9))
+def winograd(terms: int, dtype: str, k: int = 3) -> Sums:
+    """k x k kernels; of 3 x 3, F(2) with fewer than 32 channels, else what the cost model prefers."""
+    channels = max(1, round(terms / k**2))
     rng = np.random.default_rng(terms)
-    x, w = data(rng, (1, channels, 14, 14), dtype), data(rng, (4, channels, 3, 3), dtype)
+    x, w = data(rng, (1, channels, 14, 14), dtype), data(rng, (4, channels, k, k), dtype)
     y = cconv.conv2d(x, w, algorithm="winograd")
 
     def products(i: int, kind: str) -> Array:
         o, a, b = np.unravel_index(i, y.shape[1:])
-        return (x[0, :, a : a + 3, b : b + 3].astype(kind) * w[o].astype(kind)).ravel()
+        return (x[0, :, a : a + k, b : b + k].astype(kind) * w[o].astype(kind)).ravel()
 
     return Sums(y.ravel(), products, as_is)
+
+
+def winograd_five(terms: int, dtype: str) -> Sums:
+    return winograd(terms, dtype, 5)
 
 
 def weight_grad(terms: int, dtype: str) -> Sums:
@@ -131,6 +135,7 @@ ALGORITHMS: dict[str, tuple[Callable[[int, str], Sums], tuple[str, ...], int, in
     "direct: GEMM tiles": (gemm, ALL, 10, 10**7),
     "direct: rows": (rows, ALL, 10, 10**7),
     "Winograd": (winograd, REAL, 10, 2 * 10**4),
+    "Winograd, 5 x 5": (winograd_five, REAL, 200, 2 * 10**4),
     "FFT": (fft, ("f4", "f8", "c8", "c16"), 10, 10**7),
     "weight gradient": (weight_grad, REAL, 10, 10**7),
     "average pool": (averages, ("f4", "f8", "f2"), 10, 10**7),

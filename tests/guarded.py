@@ -97,14 +97,19 @@ def a_convolution(rng, transposed):
     groups = {"depthwise": int(rng.choice(EDGES[:12])), "groups": int(rng.integers(2, 5))}.get(
         kind, 1
     )
-    c = {"winograd": int(rng.choice((5, 32))), "depthwise": 1, "few": int(rng.integers(1, 4))}.get(
-        kind, int(rng.integers(1, 20))
-    )
+    c = {
+        "winograd": int(rng.choice((5, 8, 32))),
+        "depthwise": 1,
+        "few": int(rng.integers(1, 4)),
+    }.get(kind, int(rng.integers(1, 20)))
     o = {"depthwise": int(rng.integers(1, 3)), "winograd": int(rng.choice((6, 14, 15, 33)))}.get(
         kind, int(rng.integers(1, 30))
     )
     if kind == "winograd":
-        kernel = (3,) * rank
+        kernel = (int(rng.choice((3, 3, 5))),) * rank
+        if rank > 1 and rng.random() < 0.3:
+            one = int(rng.integers(rank - 2, rank))
+            kernel = tuple(1 if axis == one else k for axis, k in enumerate(kernel))
     elif kind == "large":
         kernel = tuple(int(n) for n in rng.integers(1, (40, 12, 5)[rank - 1], rank))
     else:

@@ -24,7 +24,7 @@ def bound(algorithm, dtype, terms):
         return 1.2 if dtype in ("f4", "f8", "f2") else 2.5
     if algorithm == "FFT":
         return 4 if terms < 256 else 2  # "auto" takes it from 256 taps on
-    return 4 if algorithm == "Winograd" else 1.2
+    return 4 if algorithm.startswith("Winograd") else 1.2
 
 
 @pytest.mark.parametrize(("algorithm", "dtype", "terms"), CASES)
@@ -96,6 +96,10 @@ CONVS = {
     "winograd F(2)": ((1, 4, 30, 31), (8, 4, 3, 3), {"algorithm": "winograd"}),
     "winograd F(4)": ((1, 40, 30, 31), (8, 40, 3, 3), {"algorithm": "winograd"}),
     "winograd F(4), 1-D": ((1, 40, 200), (8, 40, 3), {"algorithm": "winograd"}),
+    "winograd F(2), 5 taps": ((1, 40, 30, 31), (8, 40, 5, 5), {"algorithm": "winograd"}),
+    "winograd, a column": ((1, 40, 30, 31), (8, 40, 3, 1), {"algorithm": "winograd"}),
+    "winograd, a column of 5": ((1, 40, 30, 31), (8, 40, 5, 1), {"algorithm": "winograd"}),
+    "winograd F(2), 5 taps, 1-D": ((1, 40, 200), (8, 40, 5), {"algorithm": "winograd"}),
     "winograd 3-D": ((1, 16, 6, 15, 16), (8, 16, 3, 3, 3), {"algorithm": "winograd"}),
     "winograd, dilated": ((1, 40, 30, 31), (8, 40, 3, 3), {"algorithm": "winograd", "dilation": 2}),
     "fft, 1-D": ((1, 1, 5000), (1, 1, 400), {"algorithm": "fft"}),

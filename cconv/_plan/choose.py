@@ -8,7 +8,7 @@ floats     integers whose sums a float holds exactly, where that work is worth a
 doubled    complex convolutions as real ones of twice the channels.
 fft        kernels of 256 taps and more where the cost model of `fft.pays` says so.
 geometry   taps of padding alone are dropped, and axes merged where they can be walked as one: 1 x 1 sees one long row.
-winograd   undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the cost model says that it is faster; a
+winograd   undilated kernels of 3 or 5 taps along H, W or both and of stride 1, where the cost model says so; a
            dilated layer as the undilated ones that it interleaves.
 inner      1 x 1 kernels (after that) on planes of few positions: dot products along the channels.
 turned     the same, of packed weights: lanes along the output channels where positions would not fill panels.
