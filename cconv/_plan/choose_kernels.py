@@ -21,7 +21,7 @@ from ..kernels.job import PadMode, PoolOp
 from . import fft
 from .direct import DirectPlan, direct, joined
 from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse
-from .pool import choose_pool
+from .pool import bounded, choose_pool, windows_apart
 from .pool import pool_grad as plan_pool_grad
 from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, WeightGrad
 from .weight_grad import weight_grad as plan_weight_grad
@@ -258,6 +258,8 @@ def pool(p: PoolProblem, m: Machine, op: PoolOp, indexed: bool, divide: float) -
 
 def pool_gradient(p: PoolProblem, m: Machine, op: PoolOp, indexed: bool, divide: float) -> PoolGrad:
     problem, fold = folded_pool(p, lead=True)
+    if op == PoolOp.POOL_MAX or not windows_apart(problem):
+        problem, fold = bounded(p, problem, fold)
     return PoolGrad(
         machine=m,
         whole=p,

@@ -2,14 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import math
+from collections.abc import Callable, Iterator
 from typing import NamedTuple
 
-from .._problem import NONE, Fold, PoolProblem, Three, channels_as_rows, folded_pool, triple, volume
+from .._problem import (
+    NONE,
+    UNFOLDED,
+    Fold,
+    PoolProblem,
+    Three,
+    channels_as_rows,
+    folded_pool,
+    triple,
+    volume,
+)
 from .machine import L1, L2, Kernel, Machine, ceil_div
 
 PAIRS_MOST = 16  # rows of a window
 PLANES_ITEM = 64 * 1024  # bytes of the small planes of one item of a gradient
+ROW = 2**19  # values of a row of inputs or results, at most: longer ones are cut, or not folded
 RUN_LEAST = 6  # elements of runs that pay
 RUNS_ITEM = 128 * 1024  # bytes of windows of one item
 # estimated cycles: to turn a vector of lanes, of its step; of a row's step, of a row, of a window at an edge
@@ -99,10 +111,15 @@ def choose_pool(p: PoolProblem, m: Machine, indexed: bool, average: bool) -> Poo
             lanes_plan(q, m, indexed),
             "planes side by side, a lane each",
         )
-    q, fold = folded_pool(p, lead=False)
+    q, fold = bounded(p, *folded_pool(p, lead=False))
     if not indexed:
         q, fold = channels_as_rows(q, fold)
     return PoolChoice(Kernel.POOL, q, fold, *pool_plan(q, m, indexed))
+
+
+def bounded(p: PoolProblem, q: PoolProblem, fold: Fold) -> tuple[PoolProblem, Fold]:
+    """The folded pool q, or p itself where rows of q would be too long for a workspace."""
+    return (q, fold) if max(q.size[2], q.out[2]) <= ROW else (p, UNFOLDED)
 
 
 def terms(p: PoolProblem) -> int:
@@ -144,7 +161,7 @@ def doubling(p: PoolProblem) -> bool:
 def lanes_pay(p: PoolProblem, m: Machine, average: bool) -> bool:
     """Whether planes side by side take less time than rows: estimates of cycles a plane."""
     # by doubling, sums are other ones
-    if m.lanes == 1 or (average and doubling(p)) or lanes_bytes(p, m, 1, 1) > KEPT_MOST:
+    if m.lanes == 1 or (average and doubling(p)) or lanes_bytes(p, m, 1, 1) > 2 * L2:
         return False
     D, H, W = p.size
     od, oh, ow = p.out
@@ -155,7 +172,7 @@ def lanes_pay(p: PoolProblem, m: Machine, average: bool) -> bool:
     )
     turned = LANE_TURN * (D * H * W + od * oh * ow)
     steps = D * H * ow * kw + D * oh * ow * kh + (od * oh * ow * kd if kd > 1 else 0)
-    lanes = (turned + LANE_STEP * steps) / min(m.lanes, p.C)
+    lanes = (turned + LANE_STEP * steps) * again(p, *lanes_block(p, m, False)) / min(m.lanes, p.C)
     vectors = ceil_div(ow, m.lanes)
     if not p.adaptive:
         kh, kw = (
@@ -177,25 +194,44 @@ def lanes_pay(p: PoolProblem, m: Machine, average: bool) -> bool:
 
 
 def lanes_bytes(p: PoolProblem, m: Machine, rows: int, depths: int) -> int:
-    """What is kept of an item: reduced rows, levels and results."""
+    """What is kept of an item: input rows, reduced rows, levels and results."""
     levels = most_rows(p, 0, depths) * rows if p.kernel[0] > 1 or p.adaptive else 0
-    return (most_rows(p, 1, rows) + levels + rows) * p.out[2] * m.lanes * m.itemsize
+    kept = (most_rows(p, 1, rows) + levels + rows) * p.out[2] + p.size[2]
+    return kept * m.lanes * m.itemsize
+
+
+def halvings(n: int) -> Iterator[int]:
+    while n > 1:
+        yield n
+        n = ceil_div(n, 2)
+    yield 1
+
+
+def again(p: PoolProblem, rows: int, depths: int) -> float:
+    """How often an input row is reduced, with items of so many rows and depths."""
+    outs = (depths, 0), (rows, 1)
+    return math.prod(most_rows(p, a, n) * max(1, p.out[a]) / (n * p.size[a]) for n, a in outs)
 
 
 def blocked(p: PoolProblem, size: Callable[[int, int], int]) -> tuple[int, int]:
-    """Output rows and depths of an item, so that what they share is computed once and stays in L2."""
-    rows, depths = max(1, p.out[1]), max(1, p.out[0])
-    if p.kernel[0] == 1 and not p.adaptive:
-        depths = 1
-    while depths > 1 and size(rows, depths) > L2 // 2:
-        depths = ceil_div(depths, 2)
-    while rows > 1 and size(rows, depths) > L2 // 2:
-        rows = ceil_div(rows, 2)
-    return rows, depths
+    """Output rows and depths of an item, so that what they share is hardly computed twice and stays in L2."""
+    deep = p.kernel[0] > 1 or p.adaptive
+    found = [
+        (again(p, rows, depths), -depths, -rows)
+        for depths in (halvings(max(1, p.out[0])) if deep else (1,))
+        for rows in halvings(max(1, p.out[1]))
+        if size(rows, depths) <= L2 // 2
+    ]
+    _, depths, rows = min(found, default=(0, -1, -1))
+    return -rows, -depths
+
+
+def lanes_block(p: PoolProblem, m: Machine, indexed: bool) -> tuple[int, int]:
+    return blocked(p, lambda rows, depths: (1 + indexed) * lanes_bytes(p, m, rows, depths))
 
 
 def lanes_plan(p: PoolProblem, m: Machine, indexed: bool) -> PoolPlan:
-    rows, depths = blocked(p, lambda rows, depths: (1 + indexed) * lanes_bytes(p, m, rows, depths))
+    rows, depths = lanes_block(p, m, indexed)
     return PoolPlan(
         rows, ceil_div(p.out[1], rows), depths, NONE, kept=True, tapped=False, wide=False
     )

@@ -10,7 +10,7 @@ phases       transposed convolutions with stride: phases along W, interleaved  c
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
-pool         maximum, sum and average of rows; indices; adaptive windows       pool.pyx, band.pxd, across.pxd, tapped.pxd
+pool         maximum, sum, average of rows; indices; adaptive windows          pool.pyx, across.pxd, tapped.pxd
 pool_lanes   the same of short rows: planes side by side, a lane each          pool.pyx, band.pxd, lanes.pxd
 pool_runs    windows that hardly overlap, in long runs: global pools           pool.pyx, runs.pxd
 pool_grad    gradients of pools by their input                                 pool_grad.pyx, argmax.pxd, apart.pxd
