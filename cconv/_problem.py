@@ -320,10 +320,20 @@ def folded_pool(p: PoolProblem, lead: bool) -> tuple[PoolProblem, Fold]:
     places[3 - len(axes) :] = at
     unit = PoolAxis(L=1, kernel=1, stride=1, dilation=1, before=0, after=0, out=1)
     full = [unit] * first + found
-    result = p._replace(C=C * count, lead=count)
-    for name in PoolAxis._fields:
-        field = "size" if name == "L" else name
-        result = result._replace(**{field: triple(getattr(axis, name) for axis in full)})
+    L, kernel, stride, dilation, before, after, out = (
+        triple(values) for values in zip(*full, strict=True)
+    )
+    result = p._replace(
+        C=C * count,
+        size=L,
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+        before=before,
+        after=after,
+        out=out,
+        lead=count,
+    )
     if p.adaptive:
         result = result._replace(kernel=ONE, stride=ONE)
     return result, Fold(CHANNELS, *places)
