@@ -69,7 +69,10 @@ def explanation(name: str, runner: Runner, arrays: Arrays) -> Explanation:
         way.append(found.strategy)
     result = Explanation(function=name)
     result.update(computing(found, told_reason(way, str(found.dtype))))
-    result.update(dtype=str(runner.dtype), computed_in=str(found.dtype), out_shape=runner.out_shape)
+    strategy = found.strategy
+    wide = isinstance(strategy, choose.Pool) and strategy.plan.wide
+    computed = "float64" if wide else str(found.dtype)
+    result.update(dtype=str(runner.dtype), computed_in=computed, out_shape=runner.out_shape)
     return result
 
 

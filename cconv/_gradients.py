@@ -14,7 +14,7 @@ import numpy as np
 
 from . import _elements, _isa, _problem
 from ._check import arrays, params, shapes
-from ._convert import to_result
+from ._convert import to_native, to_result
 from ._convolutions import check_plain, check_transposed
 from ._plan import choose
 from ._pools import AdaptiveMaximum, Pooling, PowerPooling, Wanted, Window, check_pool
@@ -213,12 +213,48 @@ class PoolGradient(GradientCall):
         """`given`: kernel_size, stride, padding, dilation."""
         return Window(*params.pool_geometry(self.name, self.rank, *given))
 
+    def scattered(
+        self, pooling: Pooling, x: Array, grad: Array, indices: Any, dtype: np.dtype[Any]
+    ) -> Runner:
+        """Of maxima whose places are given; the arrays are (x, grad, indices)."""
+        arrays.indices(self.name, indices, pooling.out_shape, "grad_output's")
+        runner = self.program(pooling, x, gradient_dtype(dtype), PoolOp.POOL_MAX, indexed=True)
+        work = GivenMaxima(self.name, runner, dtype, math.prod(x.shape[-self.rank :]))
+        dtypes = dtypes_of((grad,), dtype, str(runner.dtype))
+        return PyRunner(work, dtype, x.shape, choose.any_gradient(runner.strategy, dtypes))
+
+
+class GivenMaxima:
+    """The gradient goes to positions that are given, which are looked at in every call."""
+
+    def __init__(self, name: str, runner: Runner, dtype: np.dtype[Any], plane: int):
+        self.name, self.runner, self.dtype, self.plane = name, runner, dtype, plane
+
+    def delegate(self, given: Arrays) -> tuple[Runner, Arrays]:
+        return self.runner, (None, given[1], given[2])
+
+    def __call__(self, given: Arrays, out: Array | None) -> Array:
+        computed = self.runner.dtype
+        index = np.ascontiguousarray(given[2], np.int64)
+        if out is not None:
+            # nothing is written before it is known that all is well
+            arrays.maxima_range(self.name, index, self.plane)
+        native = None, to_native(given[1], computed), index
+        try:
+            result = self.runner(native, out if computed == self.dtype else None)
+        except ValueError:
+            arrays.maxima_range(self.name, index, self.plane)
+            raise
+        return to_result(result, self.dtype, out)
+
 
 class MaxInput(PoolGradient):
-    parameters = "input grad_output kernel_size stride padding dilation ceil_mode out"
+    parameters = (
+        "input grad_output kernel_size stride padding dilation ceil_mode indices:OPTIONAL out"
+    )
 
     def __call__(self, args: Args) -> Runner:
-        x, grad, kernel, stride, padding, dilation, ceil_mode, _ = args
+        x, grad, kernel, stride, padding, dilation, ceil_mode, indices, _ = args
         name, rank = self.name, self.rank
         x, grad, dtype = arrays.gradient_arrays(name, input=x, grad_output=grad)
         arrays.pool_array(name, x, rank)
@@ -228,6 +264,8 @@ class MaxInput(PoolGradient):
         computed = gradient_dtype(dtype)
         pooling = check_pool(name, rank, x.shape, wanted, computed.itemsize)
         arrays.grad_output(name, grad, pooling.out_shape, f"input of shape {x.shape}")
+        if indices is not None:
+            return self.scattered(pooling, x, grad, indices, dtype)
         runner = self.program(pooling, x, computed, PoolOp.POOL_MAX)
         return around(placed(runner, 0, 1, None), dtype, x, grad)
 
@@ -358,14 +396,16 @@ class AdaptiveAverageInput(AdaptiveInput):
 
 
 class AdaptiveMaximumInput(AdaptiveInput):
-    parameters = "input grad_output output_size out"
+    parameters = "input grad_output output_size indices:OPTIONAL out"
 
     def __call__(self, args: Args) -> Runner:
-        x, grad, output_size, _ = args
+        x, grad, output_size, indices, _ = args
         x, grad, dtype = arrays.gradient_arrays(self.name, input=x, grad_output=grad)
         arrays.pool_array(self.name, x, self.rank)
         computed = gradient_dtype(dtype)
         pooling = self.pooling(x, grad, output_size, computed.itemsize)
+        if indices is not None:
+            return self.scattered(pooling, x, grad, indices, dtype)
         runner = self.program(pooling, x, computed, PoolOp.POOL_MAX, indexed=True)
         forward = AdaptiveMaximum(self.name, self.rank)
         maxima = forward.resolve(self.like(x, computed), pooling.wanted, True)
@@ -384,5 +424,5 @@ class MaximaGradient:
         return self.runner, arrays
 
     def __call__(self, arrays: Arrays, out: Array | None) -> Any:
-        x, grad = arrays
+        x, grad = arrays[:2]
         return self.runner((None, grad, self.maxima((x,))[1]), out)

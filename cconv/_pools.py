@@ -260,6 +260,7 @@ class Average(Reduction):
     def resolve(self, x: Array, wanted: Wanted, divide: int = 0) -> Runner:
         dtype, computed = mean_dtypes(x, wanted)
         pooling = self.check(x, wanted, computed)
+        computed = choose.own_sums(_elements.element(x.dtype).average, computed, pooling.problem)
         dtypes = dtypes_of((x,), dtype, computed)
         strategy = choose.any_average(pooling.problem, dtypes, _isa.machine, divide)
         if not isinstance(strategy, choose.Pieces):

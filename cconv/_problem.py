@@ -74,6 +74,7 @@ class PoolProblem(NamedTuple):
     include_pad: (
         bool  # averages divide by the taps inside the padded input, else by those inside the input
     )
+    lead: int = 1  # planes, one behind the other, whose positions are counted through
 
 
 def triple(values: Iterable[int]) -> Three:
@@ -204,6 +205,138 @@ def normal_pool(p: PoolProblem) -> PoolProblem:
         stride=triple(1 if o == 1 else s for o, s in zip(p.out, p.stride, strict=True)),
         dilation=triple(1 if k == 1 else d for k, d in zip(kernel, p.dilation, strict=True)),
     )
+
+
+class Fold(NamedTuple):
+    """Where the channels and the axes D, H, W of a pool go: to axis 0, 1 or 2, or CHANNELS."""
+
+    channels: int
+    d: int
+    h: int
+    w: int
+
+
+CHANNELS = -1
+UNFOLDED = Fold(CHANNELS, 0, 1, 2)
+
+
+class PoolAxis(NamedTuple):
+    """One axis of a PoolProblem, or neighbouring ones that are walked as one."""
+
+    L: int
+    kernel: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+    out: int
+
+    @property
+    def same(self) -> bool:
+        """Whether each window is one element, and each element a window."""
+        return self.kernel == 1 and self.stride == 1 and self.out == self.L
+
+    @property
+    def whole(self) -> bool:
+        """Whether there is one window, which is the axis."""
+        return self.out == 1 and self.kernel == self.L and self.before == 0
+
+    def over(self, inner: PoolAxis) -> PoolAxis:
+        """The axis that this one and the next, which is whole, are: windows are runs of it."""
+        L = inner.L
+        return PoolAxis(
+            L=self.L * L,
+            kernel=self.kernel * L,
+            stride=self.stride * L,
+            dilation=self.dilation,
+            before=self.before * L,
+            after=self.after * L,
+            out=self.out,
+        )
+
+
+def evened(p: PoolProblem) -> PoolProblem:
+    """Adaptive windows that are all as large, as plain ones."""
+    if not p.adaptive or any(o == 0 or L % o for L, o in zip(p.size, p.out, strict=True)):
+        return p
+    kernel = triple(L // o for L, o in zip(p.size, p.out, strict=True))
+    return normal_pool(p._replace(kernel=kernel, stride=kernel, adaptive=False))
+
+
+def pool_axes(p: PoolProblem) -> list[PoolAxis]:
+    """Of adaptive windows kernel and stride say only which are `same` or `whole`."""
+    if p.adaptive:
+        return [
+            PoolAxis(
+                L=L, kernel=L if o == 1 else 1 if o == L else 2, stride=1, dilation=1, before=0,
+                after=0, out=o,
+            )
+            for L, o in zip(p.size, p.out, strict=True)
+        ]  # fmt: skip
+    fields = p.size, p.kernel, p.stride, p.dilation, p.before, p.after, p.out
+    return [PoolAxis(*axis) for axis in zip(*fields, strict=True)]
+
+
+def joins(outer: PoolAxis, inner: PoolAxis, adaptive: bool) -> bool:
+    """Whether windows over both axes are runs of one."""
+    if inner.L == 1:
+        return inner.whole
+    return inner.whole and outer.dilation == 1 and (not adaptive or outer.whole)
+
+
+def folded_pool(p: PoolProblem, lead: bool) -> tuple[PoolProblem, Fold]:
+    """
+    A pool on as few axes as there are: unit axes go, and an axis that all windows span joins the one before it.
+    With `lead`, leading axes of windows of one element become channels.
+    """
+    p = evened(p)
+    axes, places, C, count = pool_axes(p), [0, 1, 2], p.C, 1
+    while lead and len(axes) > 1 and axes[0].same:
+        count *= axes[0].L
+        places[3 - len(axes)] = CHANNELS
+        del axes[0]
+    found = [axes[0]]
+    groups = [1]
+    for axis in axes[1:]:
+        last = found[-1]
+        if joins(last, axis, p.adaptive):
+            found[-1] = last if axis.L == 1 else last.over(axis)
+        elif last.L == 1 and last.whole:
+            found[-1] = axis
+        else:
+            found.append(axis)
+            groups.append(0)
+        groups[-1] += 1
+    first = 3 - len(found)
+    at = [first + i for i, n in enumerate(groups) for _ in range(n)]
+    places[3 - len(axes) :] = at
+    unit = PoolAxis(L=1, kernel=1, stride=1, dilation=1, before=0, after=0, out=1)
+    full = [unit] * first + found
+    L, kernel, stride, dilation, before, after, out = (
+        triple(values) for values in zip(*full, strict=True)
+    )
+    result = p._replace(
+        C=C * count,
+        size=L,
+        kernel=kernel,
+        stride=stride,
+        dilation=dilation,
+        before=before,
+        after=after,
+        out=out,
+        lead=count,
+    )
+    if p.adaptive:
+        result = result._replace(kernel=ONE, stride=ONE)
+    return result, Fold(CHANNELS, *places)
+
+
+def channels_as_rows(p: PoolProblem, fold: Fold) -> tuple[PoolProblem, Fold]:
+    """Rows of their own as the rows of one plane: what an item has to do anyway, it does for many."""
+    if p.size[:2] != (1, 1) or p.kernel[:2] != (1, 1) or p.out[:2] != (1, 1) or p.adaptive:
+        return p, fold
+    size, out = (1, p.C, p.size[2]), (1, p.C, p.out[2])
+    return p._replace(C=1, lead=1, size=size, out=out), fold._replace(channels=1)
 
 
 def adaptive(N: int, C: int, size: Three, out: Three) -> PoolProblem:

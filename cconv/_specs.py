@@ -131,6 +131,8 @@ def pool_spec(spec: Spec, kind: int, norm: float) -> PoolSpec:
     shape = (spec["batch"], spec["channels"], *size)
     found = check_pool(name, rank, shape, wanted, inner.itemsize)
     problem, out_shape = found.problem, found.out_shape
+    if not maximum and kind != POWERS:
+        inner = _isa.machine(choose.own_sums(machine.dtype, inner.dtype, problem))
     narrow = inner != machine
     by_plane = kind == POWERS or narrow
     if by_plane:

@@ -13,7 +13,7 @@ from libc.stdlib cimport calloc, free, malloc
 
 from cconv._run cimport drive
 from cconv._run.conv cimport ConvCall, ConvCode, ConvProgram, conv_threads, prepare, run, workspace_bytes
-from cconv._run.pool cimport PoolCode, PoolProgram, pool_threads, drive_pool
+from cconv._run.pool cimport PoolCode, PoolProgram, drive_pool, fold_job, pool_threads
 from cconv._run.threads cimport (allowed_threads, ask_instead, enter_call, leave_call, start_threads,
                                  watch_here)
 from cconv.kernels.job cimport PoolJob, Watch
@@ -293,6 +293,7 @@ cdef int run_one_pool(Handle *handle, const void *x, void *y, long long *indices
     job.xn, job.xc, job.yn, job.yc = handle.x.n, handle.x.c, handle.y.n, handle.y.c
     for a in range(3):
         job.xs[a], job.ys[a] = handle.x.s[a], handle.y.s[a]
+    fold_job(handle.pool, &job)
     threads = enter_call(threads if threads > 0 else handle.threads)
     threads = start_threads(pool_threads(handle.pool, threads))
     memory = malloc(threads * job.workspace_bytes + 64)

@@ -641,12 +641,14 @@ if TYPE_CHECKING:
     @overload
     def max_pool2d_input(
         input: NDArray[Real], grad_output: NDArray[Real], kernel_size: Size, stride: Size | None = None,
-        padding: Pads = 0, dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Real] | None = None,
+        padding: Pads = 0, dilation: Size = 1, ceil_mode: bool = False, *, indices: ArrayLike | None = None,
+        out: NDArray[Real] | None = None,
     ) -> NDArray[Real]: ...
     @overload
     def max_pool2d_input(
         input: ArrayLike, grad_output: ArrayLike, kernel_size: Size, stride: Size | None = None, padding: Pads = 0,
-        dilation: Size = 1, ceil_mode: bool = False, *, out: NDArray[Untyped] | None = None,
+        dilation: Size = 1, ceil_mode: bool = False, *, indices: ArrayLike | None = None,
+        out: NDArray[Untyped] | None = None,
     ) -> Array: ...
     # fmt: on
 
@@ -660,6 +662,7 @@ def max_pool2d_input(
     dilation: Size = 1,
     ceil_mode: bool = False,
     *,
+    indices: ArrayLike | None = None,
     out: Array | None = None,
 ) -> Array:
     """
@@ -674,6 +677,9 @@ def max_pool2d_input(
         The gradient of the output.
     kernel_size, stride, padding, dilation, ceil_mode
         Those of the pool, see `cconv.max_pool2d`.
+    indices : array_like of int, optional
+        The positions of the maxima, as the pool with ``return_indices=True`` gives them: then they are not looked
+        for again. The values of `input` do not matter.
     out : ndarray, optional
         Where the result goes.
 
@@ -698,7 +704,7 @@ def max_pool2d_input(
             [0., 0., 0., 0.]]])
     """
     return _max_pool2d_input(
-        input, grad_output, kernel_size, stride, padding, dilation, ceil_mode, out
+        input, grad_output, kernel_size, stride, padding, dilation, ceil_mode, indices, out
     )
 
 
@@ -712,10 +718,11 @@ def max_pool1d_input(
     dilation: Size = 1,
     ceil_mode: bool = False,
     *,
+    indices: ArrayLike | None = None,
     out: Array | None = None,
 ) -> Array:
     return _max_pool1d_input(
-        input, grad_output, kernel_size, stride, padding, dilation, ceil_mode, out
+        input, grad_output, kernel_size, stride, padding, dilation, ceil_mode, indices, out
     )
 
 
@@ -729,10 +736,11 @@ def max_pool3d_input(
     dilation: Size = 1,
     ceil_mode: bool = False,
     *,
+    indices: ArrayLike | None = None,
     out: Array | None = None,
 ) -> Array:
     return _max_pool3d_input(
-        input, grad_output, kernel_size, stride, padding, dilation, ceil_mode, out
+        input, grad_output, kernel_size, stride, padding, dilation, ceil_mode, indices, out
     )
 
 
@@ -1047,11 +1055,12 @@ if TYPE_CHECKING:
     @overload
     def adaptive_max_pool2d_input(
         input: NDArray[Real], grad_output: NDArray[Real], output_size: Sizes = None, *,
-        out: NDArray[Real] | None = None,
+        indices: ArrayLike | None = None, out: NDArray[Real] | None = None,
     ) -> NDArray[Real]: ...
     @overload
     def adaptive_max_pool2d_input(
-        input: ArrayLike, grad_output: ArrayLike, output_size: Sizes = None, *, out: NDArray[Untyped] | None = None,
+        input: ArrayLike, grad_output: ArrayLike, output_size: Sizes = None, *,
+        indices: ArrayLike | None = None, out: NDArray[Untyped] | None = None,
     ) -> Array: ...
     # fmt: on
 
@@ -1061,6 +1070,7 @@ def adaptive_max_pool2d_input(
     grad_output: ArrayLike,
     output_size: Sizes = None,
     *,
+    indices: ArrayLike | None = None,
     out: Array | None = None,
 ) -> Array:
     """
@@ -1073,6 +1083,9 @@ def adaptive_max_pool2d_input(
         The gradient of the output.
     output_size : int or tuple of int, optional
         That of the pool; by default what `grad_output` has.
+    indices : array_like of int, optional
+        The positions of the maxima, as the pool with ``return_indices=True`` gives them: then they are not looked
+        for again. The values of `input` do not matter.
     out : ndarray, optional
         Where the result goes.
 
@@ -1093,7 +1106,7 @@ def adaptive_max_pool2d_input(
     >>> grad.adaptive_max_pool2d_input(x, np.ones((1, 1, 2)))
     array([[[0., 1., 1., 0.]]])
     """
-    return _adaptive_max_pool2d_input(input, grad_output, output_size, out)
+    return _adaptive_max_pool2d_input(input, grad_output, output_size, indices, out)
 
 
 @typed_as(adaptive_max_pool2d_input)
@@ -1102,9 +1115,10 @@ def adaptive_max_pool1d_input(
     grad_output: ArrayLike,
     output_size: Sizes = None,
     *,
+    indices: ArrayLike | None = None,
     out: Array | None = None,
 ) -> Array:
-    return _adaptive_max_pool1d_input(input, grad_output, output_size, out)
+    return _adaptive_max_pool1d_input(input, grad_output, output_size, indices, out)
 
 
 @typed_as(adaptive_max_pool2d_input)
@@ -1113,9 +1127,10 @@ def adaptive_max_pool3d_input(
     grad_output: ArrayLike,
     output_size: Sizes = None,
     *,
+    indices: ArrayLike | None = None,
     out: Array | None = None,
 ) -> Array:
-    return _adaptive_max_pool3d_input(input, grad_output, output_size, out)
+    return _adaptive_max_pool3d_input(input, grad_output, output_size, indices, out)
 
 
 if TYPE_CHECKING:

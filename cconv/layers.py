@@ -494,8 +494,7 @@ class _MaxPoolNd(_Window):
         self.return_indices, self.ceil_mode = return_indices, ceil_mode
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array | Any:
-        self._saved = input
-        return self._function("max_pool")(
+        result = self._function("max_pool")(
             input,
             self.kernel_size,
             self.stride,
@@ -505,6 +504,8 @@ class _MaxPoolNd(_Window):
             self.return_indices,
             out=out,
         )
+        self._saved = input, result[1] if self.return_indices else None
+        return result
 
     if TYPE_CHECKING:
 
@@ -513,7 +514,8 @@ class _MaxPoolNd(_Window):
 
     def backward(self, grad_output: ArrayLike) -> Array:
         window = (self.kernel_size, self.stride, self.padding, self.dilation, self.ceil_mode)
-        result: Array = self._gradient("max_pool")(self._last(), grad_output, *window)
+        input, indices = self._last()
+        result: Array = self._gradient("max_pool")(input, grad_output, *window, indices=indices)
         return result
 
 
@@ -685,10 +687,11 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         self.return_indices = return_indices
 
     def forward(self, input: ArrayLike, *, out: Array | None = None) -> Array | Any:
-        self._saved = input
-        return self._function("adaptive_max_pool")(
+        result = self._function("adaptive_max_pool")(
             input, self.output_size, self.return_indices, out=out
         )
+        self._saved = input, result[1] if self.return_indices else None
+        return result
 
     if TYPE_CHECKING:
 
@@ -696,8 +699,9 @@ class _AdaptiveMaxNd(_AdaptiveNd):
         def __call__(self, *args: Any, **kwargs: Any) -> Any: ...
 
     def backward(self, grad_output: ArrayLike) -> Array:
+        input, indices = self._last()
         result: Array = self._gradient("adaptive_max_pool")(
-            self._last(), grad_output, self.output_size
+            input, grad_output, self.output_size, indices=indices
         )
         return result
 

@@ -182,12 +182,12 @@ def fold_input(name: str, x: NDArray[Any], taps: int, columns: int) -> None:
         )
 
 
-def indices(name: str, value: Any, shape: Ints) -> NDArray[Any]:
+def indices(name: str, value: Any, shape: Ints, whose: str = "the input's") -> NDArray[Any]:
     a = array(name, "indices", value)
     if a.dtype.kind not in "iu":
         raise TypeError(f"{name}: indices must hold integers, got dtype {a.dtype}")
     if a.shape != shape:
-        raise ValueError(f"{name}: indices must have the input's shape {shape}, got {a.shape}")
+        raise ValueError(f"{name}: indices must have {whose} shape {shape}, got {a.shape}")
     return a
 
 
@@ -197,6 +197,15 @@ def index_range(name: str, flat: NDArray[Any], plane: int) -> None:
         raise ValueError(
             f"{name}: indices must lie in 0..{plane - 1}, positions in a plane of the output, got {bad}"
         )
+
+
+def maxima_range(name: str, flat: NDArray[Any], plane: int) -> None:
+    """Of positions of maxima: -1 for a window without a tap."""
+    for bad in (int(flat.min()), int(flat.max())) if flat.size else ():
+        if not -1 <= bad < plane:
+            raise ValueError(
+                f"{name}: indices must be -1 or lie in 0..{plane - 1}, positions in a plane of the input, got {bad}"
+            )
 
 
 # ---------------------------------------------------------------- gradients

@@ -44,7 +44,7 @@ from .choose_kernels import (
 )
 from .machine import Kernel, Machine, WeightUse, ceil_div
 from .pieces import conv_piece, conv_pieces, pool_piece, pool_pieces, transposed_pieces
-from .pool import wide
+from .pool import reduces, wide
 from .strategy import (
     Converted,
     Direct,
@@ -75,8 +75,8 @@ __all__ = [
     "Bytes", "UnitPlan", "Units",
     "adaptive_average_in", "any_average", "any_convolution", "any_gradient", "any_maximum", "any_norm",
     "any_transposed", "average_in", "conv_input_gradient", "convolution", "input_gradient", "kernels",
-    "norm_gradient", "pool", "pool_gradient", "stacks", "transpose_of", "transposed", "transposed_input_gradient",
-    "weight_gradient",
+    "norm_gradient", "own_sums", "pool", "pool_gradient", "stacks", "transpose_of", "transposed",
+    "transposed_input_gradient", "weight_gradient",
 ]  # fmt: skip
 
 FLOATS_LEAST = 2**22  # multiply-adds from which integers are worth a look at their range
@@ -197,6 +197,11 @@ def average_in(computed_in: str, kernel: Three, stride: Three) -> str:
 def adaptive_average_in(computed_in: str, size: Three, out: Three) -> str:
     taps = triple(ceil_div(L, max(1, o)) for L, o in zip(size, out, strict=True))
     return average_in(computed_in, taps, taps)
+
+
+def own_sums(given: str, computed_in: str, p: PoolProblem) -> str:
+    """What an average is computed in whose elements are taken as `given`: one kernel sums floats in float64 itself."""
+    return given if given == "float32" and computed_in == "float64" and reduces(p) else computed_in
 
 
 def any_maximum(p: PoolProblem, dtypes: Dtypes, machines: Machines, indexed: bool) -> Strategy:

@@ -11,6 +11,7 @@ from .._problem import (
     Part,
     PoolProblem,
     Three,
+    folded_pool,
     interleaved,
     transposed_phases,
     triple,
@@ -24,8 +25,8 @@ from .lanes import lanes
 from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse, ceil_div
 from .phases import Phased, phased
 from .pointwise import PACKED_MOST, pointwise
+from .pool import bounded, choose_pool, windows_apart
 from .pool import pool_grad as plan_pool_grad
-from .pool import pool_plan
 from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, WeightGrad
 from .weight_grad import weight_grad as plan_weight_grad
 from .winograd import WinogradPlan, best_patch, winograd, winograd_reason
@@ -295,18 +296,21 @@ def weight_gradient(p: ConvProblem, m: Machine) -> WeightGrad:
 
 
 def pool(p: PoolProblem, m: Machine, op: PoolOp, indexed: bool, divide: float) -> Pool:
-    plan, reason = pool_plan(p, m, indexed)
-    return Pool(
-        machine=m,
-        problem=p,
-        plan=plan,
-        op=op,
-        indexed=indexed,
-        divide=divide,
-        reason=reason,
-    )
+    found = choose_pool(p, m, indexed, op == PoolOp.POOL_AVERAGE)
+    return Pool(machine=m, whole=p, op=op, indexed=indexed, divide=divide, **found._asdict())
 
 
 def pool_gradient(p: PoolProblem, m: Machine, op: PoolOp, indexed: bool, divide: float) -> PoolGrad:
-    plan = plan_pool_grad(p, m, op == PoolOp.POOL_MAX)
-    return PoolGrad(machine=m, problem=p, plan=plan, op=op, indexed=indexed, divide=divide)
+    problem, fold = folded_pool(p, lead=True)
+    if op == PoolOp.POOL_MAX or not windows_apart(problem):
+        problem, fold = bounded(p, problem, fold)
+    return PoolGrad(
+        machine=m,
+        whole=p,
+        problem=problem,
+        fold=fold,
+        plan=plan_pool_grad(problem, m, op == PoolOp.POOL_MAX, indexed),
+        op=op,
+        indexed=indexed,
+        divide=divide,
+    )

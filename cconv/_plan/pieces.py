@@ -9,12 +9,20 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._problem import ConvProblem, PoolProblem, Three, normal, normal_pool, triple, volume
+from .._problem import (
+    ConvProblem,
+    PoolProblem,
+    Three,
+    folded_pool,
+    normal,
+    normal_pool,
+    triple,
+    volume,
+)
+from .pool import ROW
 from .strategy import Piece
 
 PIECE = 16 * 2**20  # bytes of converted input and result
-# values of a row, or of a row of results, from which a pool is cut even if nothing is converted
-ROW = 2**19
 
 Span = tuple[int, int]
 
@@ -128,7 +136,8 @@ def pool_pieces(p: PoolProblem, itemsize: int, copied: bool, indexed: bool) -> t
     """Of a pool that is `copied` to elements of so many bytes, or has long rows; none where it is one."""
     planes = p.N * p.C
     cost = itemsize * planes * (volume(p.size) + volume(p.out)) if copied else 0
-    long = not p.adaptive and max(p.size[2], p.out[2]) > ROW
+    q, _ = folded_pool(p, lead=False)  # a trailing axis of 1 is no row
+    long = not p.adaptive and max(q.size[2], q.out[2]) > ROW
     if (cost <= PIECE and not long) or 0 in (p.N, p.C, *p.out):
         return ()
     a = long_axis(p.out)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple, TypeAlias
 
-from .._problem import ConvProblem, PoolProblem, Three
+from .._problem import ConvProblem, Fold, PoolProblem, Three
 from ..kernels.job import PadMode, PoolOp
 from .direct import DirectPlan
 from .fft import FftPlan
@@ -87,7 +87,10 @@ class Stacked(NamedTuple):
 
 class Pool(NamedTuple):
     machine: Machine
+    whole: PoolProblem  # as it was asked for, and on the axes of the kernel
     problem: PoolProblem
+    fold: Fold  # which axes become which
+    kernel: Kernel
     plan: PoolPlan
     op: PoolOp
     indexed: bool
@@ -107,7 +110,9 @@ class WeightGrad(NamedTuple):
 
 class PoolGrad(NamedTuple):
     machine: Machine
+    whole: PoolProblem
     problem: PoolProblem
+    fold: Fold
     plan: PoolGradPlan
     op: PoolOp
     indexed: bool  # the places of the maxima are known

@@ -5,17 +5,19 @@ from cpython.ref cimport PyObject
 from libc.string cimport memset
 
 from cconv._run.drive cimport INTERRUPTED, OK, Status, drive, useful
+from cconv._run.fold cimport Folding
 from cconv._run.memory cimport Workspace, delivered, give_workspace, new_output, take_workspace
 from cconv._run.operand cimport Operand, hold_none, release, take_dense, take_input
-from cconv._run.pool cimport list_windows
+from cconv._run.pool cimport list_windows, set_folding, take_folded
 from cconv._run.runner cimport Program, fields, raise_set, table_of
 from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
-from cconv.kernels.job cimport KernelTable, PoolGradJob, PoolJob, Watch, WeightGradJob
+from cconv.kernels.job cimport POOL_MAX, KernelTable, PoolGradJob, PoolJob, Watch, WeightGradJob
 
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
 
 stamp = CCONV_STAMP_STRING.decode()
+OUTSIDE = "indices must lie in a plane of the input, or be -1"
 
 
 cdef class Gradient(Program):
@@ -138,6 +140,7 @@ cdef class PoolGradProgram(Gradient):
     """The gradient of a pool of given shapes by its input. The arrays of go() are (x or None, gradient of the output,
     positions of the maxima or None)."""
     cdef PoolGradJob job
+    cdef Folding fold
     cdef Py_ssize_t *windows
     cdef Py_ssize_t *holders
 
@@ -154,6 +157,7 @@ cdef class PoolGradProgram(Gradient):
         self.shape_up(strategy, rank, batched, input_shape)
         self.dense = True
         self.table = table_of(strategy.machine, "pool_grad")
+        set_folding(&self.fold, strategy)
         memset(&self.job, 0, sizeof(PoolGradJob))
         p = strategy.problem
         pool.p = fields(p, pool.p)
@@ -172,12 +176,14 @@ cdef class PoolGradProgram(Gradient):
         return self.said(&self.job, self.job.pool.workspace_bytes)
 
     cdef int take(self, Operand *all, tuple arrays) except -1:
+        # elements along W follow each other where windows are taken in pairs of columns
+        cdef bint runs = self.job.t.apart and self.job.pool.op == POOL_MAX
         x, grad, index = arrays
         if x is not None:
-            take_input(&all[0], x, &self.form)
+            take_folded(&all[0], x, &self.form, &self.fold, self.fold.size, runs)
         if index is not None:
             take_dense(&all[2], index, 8)
-        return take_input(&all[1], grad, &self.form)
+        return take_folded(&all[1], grad, &self.form, &self.fold, self.fold.out, runs)
 
     cdef int compute(self, Operand *all, int allowed) except -1:
         cdef PoolGradJob job = self.job
@@ -187,7 +193,8 @@ cdef class PoolGradProgram(Gradient):
         cdef Status status
         cdef Watch signals
         cdef Task task
-        cdef int a
+        cdef int a, outside = 0
+        job.outside = &outside
         pool.x, pool.y, pool.index, job.gx = all[0].view.buf, all[1].view.buf, all[2].view.buf, all[3].view.buf
         pool.xn, pool.xc, pool.yn, pool.yc = all[0].n, all[0].c, all[1].n, all[1].c
         for a in range(3):
@@ -202,6 +209,8 @@ cdef class PoolGradProgram(Gradient):
         give_workspace(space)
         if status == INTERRUPTED:
             raise_set()
+        if outside:
+            raise ValueError(OUTSIDE)
         return 0
 
 

@@ -7,9 +7,10 @@ from cpython.ref cimport PyObject
 from libc.string cimport memset
 
 from cconv._run.drive cimport INTERRUPTED, Status, drive, useful
-from cconv._run.memory cimport (Workspace, array_bytes, delivered, give_workspace, new_output,
+from cconv._run.fold cimport Folding, fold_strides
+from cconv._run.memory cimport (Workspace, array_bytes, copied, delivered, give_workspace, new_output,
                                 take_workspace)
-from cconv._run.operand cimport Operand, hold, hold_none, release, take_input
+from cconv._run.operand cimport Form, Operand, hold, hold_none, locate, release, take_input, take_output
 from cconv._run.runner cimport Program, fields, raise_set, table_of
 from cconv._run.threads cimport Task, allowed_threads, enter_call, leave_call, start_threads, watch
 from cconv.kernels.job cimport PoolJob, Watch
@@ -21,6 +22,7 @@ cdef extern from "stamp.h":
 
 stamp = CCONV_STAMP_STRING.decode()
 INT64 = np.dtype(np.int64)
+cdef str WIDE = "float64"
 
 
 cdef void list_axis(PoolJob *job, int a) noexcept:
@@ -59,6 +61,34 @@ cdef Py_ssize_t *list_windows(PoolJob *job) except NULL:
     return memory
 
 
+cdef int set_folding(Folding *to, strategy) except -1:
+    cdef int i
+    for i in range(4):
+        to.to[i] = strategy.fold[i]
+    to.channels = strategy.whole.C
+    for i in range(3):
+        to.size[i], to.out[i] = strategy.whole.size[i], strategy.whole.out[i]
+    return 0
+
+
+cdef int take_folded(Operand *o, array, const Form *form, const Folding *fold, const Py_ssize_t *size,
+                     bint runs) except -1:
+    """take_input on the axes of a kernel, which are those of `size`, folded; or a copy, where they cannot be."""
+    take_input(o, array, form)
+    if not fold_strides(fold, size, &o.c, o.s) or (runs and o.s[2] != 1):
+        release(o)
+        hold(o, copied(array), PyBUF_STRIDES)
+        locate(o, form)
+        fold_strides(fold, size, &o.c, o.s)
+    return 0
+
+
+cdef void fold_job(const PoolCode *code, PoolJob *job) noexcept nogil:
+    """The same of contiguous arrays that a job has already."""
+    fold_strides(&code.fold, code.fold.size, &job.xc, job.xs)
+    fold_strides(&code.fold, code.fold.out, &job.yc, job.ys)
+
+
 cdef int pool_threads(PoolCode *code, int allowed) noexcept nogil:
     return useful(code.table.grain, code.table.items(&code.job), code.work, allowed)
 
@@ -87,8 +117,11 @@ cdef class PoolProgram(Program):
         cdef PoolCode *code = &self.code
         cdef PoolJob *job = &code.job
         self.shape_up(strategy, rank, batched, out_shape)
-        code.table = table_of(strategy.machine, "pool")
-        code.dtype = <PyObject *>strategy.machine.dtype
+        code.table = table_of(strategy.machine, strategy.kernel)
+        code.runs = strategy.kernel == "pool_runs"
+        set_folding(&code.fold, strategy)
+        # what it computes in, for the tracer
+        code.dtype = <PyObject *>(WIDE if strategy.plan.wide else strategy.machine.dtype)
         job.p = fields(strategy.problem, job.p)
         job.t = fields(strategy.plan, job.t)
         job.op = strategy.op
@@ -112,7 +145,7 @@ cdef class PoolProgram(Program):
         allowed = allowed_threads()
         allowed = enter_call(allowed)
         try:
-            take_input(&all[0], arrays[0], &self.form)
+            take_folded(&all[0], arrays[0], &self.form, &self.code.fold, self.code.fold.size, self.code.runs)
             y = self.take_result(all, 1, out)
             if indexed:
                 hold(&all[2], index, PyBUF_STRIDES | PyBUF_WRITABLE)
@@ -123,6 +156,14 @@ cdef class PoolProgram(Program):
                 release(&all[i])
         y = delivered(y, out)
         return (y, index) if indexed else y
+
+    cdef bint take_out(self, Operand *y, array) except -1:
+        if not take_output(y, array, &self.form):
+            return False
+        if fold_strides(&self.code.fold, self.code.fold.out, &y.c, y.s):
+            return True
+        release(y)
+        return False
 
     cdef int compute(self, Operand *all, void *index, int allowed) except -1:
         cdef PoolJob job = self.code.job
@@ -148,7 +189,7 @@ cdef class PoolProgram(Program):
         """What explain prints of it, with the threads that a call would use now."""
         cdef int threads = pool_threads(&self.code, allowed_threads())
         return {
-            "kernel": "pool",
+            "kernel": self.code.table.name.decode(),
             "workspace": self.code.job.workspace_bytes * threads,
             "threads": threads,
         }

@@ -15,15 +15,17 @@ phases       transposed convolutions with stride, all phases at once  phases.pyx
 winograd     3 or 5 taps along one axis or two, where it pays                  winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
-pool         maximum, sum and average; indices; adaptive windows               pool.pyx, across.pxd, tapped.pxd
-pool_grad    gradients of pools by their input                                 pool_grad.pyx, argmax.pxd
+pool         maximum, sum, average of rows; indices; adaptive windows          pool.pyx, across.pxd, tapped.pxd
+pool_lanes   the same of short rows: planes side by side, a lane each          pool.pyx, band.pxd, beside.pxd
+pool_runs    windows that hardly overlap, in long runs: global pools           pool.pyx, runs.pxd
+pool_grad    gradients of pools by their input                                 pool_grad.pyx, argmax.pxd, apart.pxd
 activate     activations of rows                                               activate.pyx, activate.h
 convert      float16 and bfloat16 from and to float32                          convert.pyx, half.h
 
 Shared: job.pxd (what plans and the runner fill in), items.pxd (sizes in whole items), box.pxd, slab.pxd (the padded
-copy), tile.pxd (the register tile), lane_tile.pxd (that of lanes), spread.pxd (rows of pools), simd.pxd and extrema.pxd
-(the vectors of simd.h, shuffle.h and extrema.h). What is in a .pxd is inlined, always, at each of its calls: a large
-function has one.
+copy), tile.pxd (the register tile), lane_tile.pxd (that of lanes), spread.pxd and doubled.pxd (rows of pools, large
+windows), simd.pxd, extrema.pxd and reduce.pxd (the vectors of simd.h, shuffle.h, extrema.h and reduce.h). What is in a
+.pxd is inlined, always, at each of its calls: a large function has one.
 
 Glossary: one meaning each.
 
@@ -41,6 +43,9 @@ packed    weights in a kernel's own order
 kw_first  order of summation c, kd, kw, kh, where neighbouring rows may share their loads
 phases    the stride-1 convolutions that a transposed convolution consists of; groups of them read the same inputs
 across    dot products of a weight gradient that run across the rows of a plane
+lanes     of pools: planes side by side in one vector; of convolutions: groups, a lane each
+runs      contiguous elements of a pool's windows
+apart     windows of a pool of which no two share an input
 kept      reduced rows of a pool that all windows of an item share
 tapped    maxima whose indices are found by the number of their tap
 """
@@ -62,6 +67,8 @@ class Kernel(StrEnum):
     INT8_ROWS = "int8_rows"
     WINOGRAD = "winograd"
     POOL = "pool"
+    POOL_LANES = "pool_lanes"
+    POOL_RUNS = "pool_runs"
     WEIGHT_GRAD = "weight_grad"
     WEIGHT_TAPS = "weight_taps"
     POOL_GRAD = "pool_grad"
@@ -82,6 +89,8 @@ MODULES = {
     Kernel.WEIGHT_GRAD: "weight_grad",
     Kernel.WEIGHT_TAPS: "weight_grad",
     Kernel.POOL: "pool",
+    Kernel.POOL_LANES: "pool",
+    Kernel.POOL_RUNS: "pool",
     Kernel.POOL_GRAD: "pool_grad",
     "convert": "convert",
     "activate": "activate",

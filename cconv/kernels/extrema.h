@@ -55,6 +55,8 @@ CCONV_INLINE void max_tap(vec *best, vec *at, vec v, ireal tap) {
     *at = (vec)((m & (tap - (ivec){0})) | ((ivec)*at & ~m));
 }
 CCONV_INLINE vec set_tap(ireal tap) { return (vec)(tap - (ivec){0}); }
+/* v where the number is `tap`, else 0 */
+CCONV_INLINE vec where_tap(vec at, ireal tap, vec v) { return (vec)((ivec)v & (ivec)((ivec)at == (tap - (ivec){0}))); }
 /* The same step for another's maximum v with its tap number t, which counts from `tap`. */
 CCONV_INLINE void max_pair(vec *best, vec *at, vec v, vec t, ireal tap) {
 #if CCONV_IS_FLOAT
@@ -68,6 +70,11 @@ CCONV_INLINE void max_pair(vec *best, vec *at, vec v, vec t, ireal tap) {
 #else
 CCONV_INLINE vec max_nan(vec acc, vec v) { return (v > acc || v != v) ? v : acc; }
 CCONV_INLINE vec set_tap(ireal tap) { vec v; memcpy(&v, &tap, sizeof v); return v; }
+CCONV_INLINE vec where_tap(vec at, ireal tap, vec v) {
+    ireal n;
+    memcpy(&n, &at, sizeof n);
+    return n == tap ? v : 0;
+}
 CCONV_INLINE void max_tap(vec *best, vec *at, vec v, ireal tap) {
     if (v > *best || v != v) { *best = v; *at = set_tap(tap); }
 }

@@ -10,5 +10,6 @@ cdef extern from "extrema.h" nogil:
     bint isnan_ "CCONV_ISNAN" (real x)
     vec max_nan(vec acc, vec v)
     vec set_tap(ireal tap)
+    vec where_tap(vec at, ireal tap, vec v)
     void max_tap(vec *best, vec *at, vec v, ireal tap)
     void max_pair(vec *best, vec *at, vec v, vec t, ireal tap)

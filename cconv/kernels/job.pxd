@@ -141,13 +141,16 @@ cdef struct PoolSizes:
     Py_ssize_t out[3]
     int adaptive                    # windows from first and count instead of kernel, stride, before
     int include_pad
+    Py_ssize_t lead                 # so many planes, one behind the other, were one: their indices go on
 
 cdef struct PoolTiling:
-    Py_ssize_t rows                 # output rows of one item (1 where neither kept nor tapped)
-    Py_ssize_t blocks               # items of one plane and depth
+    Py_ssize_t rows                 # output rows of one item (1 where neither kept nor tapped); runs: windows
+    Py_ssize_t blocks               # items of one plane (lanes: of VL planes) and block of depths
+    Py_ssize_t depths               # output depths of one item
     int doubled[3]                  # windows of this axis by doubling
     int kept                        # reduced rows are kept for all windows of an item; 0: reduced again for each
     int tapped                      # indices by taps, on whole vectors; 0: window by window
+    int wide                        # runs: sums of float32 in float64
 
 cdef struct PoolJob:
     PoolSizes p
@@ -168,10 +171,12 @@ cdef struct PoolJob:
     Py_ssize_t *divisor[3]          # divisor factor of each output (average)
 
 cdef struct PoolGradTiling:
-    Py_ssize_t rows, blocks         # input rows of one item, items of one plane
+    Py_ssize_t rows, blocks         # input rows of one item (apart maxima: output rows), items of one plane
     Py_ssize_t outs                 # maxima: output rows whose reduced input rows are held at once
+    Py_ssize_t planes               # of one item, where it has one block: not of maxima that are looked for
     int pairs                       # maxima: along H by doubling
     int doubled                     # maxima: along W by doubling
+    int apart                       # no input lies in two windows: values are written, not added
 
 cdef struct PoolGradJob:
     Watch *watch                    # asked at every block of output rows, for an item may have many
@@ -179,6 +184,7 @@ cdef struct PoolGradJob:
     #                                 positions of maxima are given in `index`. pool.t is not read
     PoolGradTiling t
     void *gx                        # contiguous
+    int *outside                    # set where a given position lies in no plane
     Py_ssize_t *start[2]            # outputs whose windows hold an input row of D or H: list[start[i]:start[i + 1]]
     Py_ssize_t *list[2]
 

@@ -1,29 +1,31 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
-"""Pooling kernel of one element type and one instruction set.
+"""Pooling kernels of one element type and one instruction set.
 
     y[n, c, od, oh, ow] = op over kd, kh, kw of x[n, c, od*s - p + kd*d, oh*s - p + kh*d, ow*s - p + kw*d]
 
 Letters: (D, H, W) space, k kernel, s stride, d dilation, p padding; op is the maximum, the sum or the average.
 Padding never takes part: it is the op's identity (-inf, 0).
 
-One item is a block of output rows of one plane and depth. Windows are separable:
-  1. across: every input row that the block reads is reduced along W into a row of `ow` values (across.pxd);
-  2. down: each output row reduces the kd * kh reduced rows of its window.
-Large windows are reduced by doubling, along H as along W: about log2(k) + 1 vector operations a value instead of k.
-(The running scheme of van Herk, 1992, and Gil and Werman, 1993, needs three, but scalar ones along a row.) There is
-no subtraction: inf and NaN stay in the windows that hold them.
-Rows before columns keeps torch's order of visits, so ties (-0.0 and 0.0) and NaN come out alike.
-Windows with an index carry the number of their best tap in a second vector (tapped.pxd). Those of varying size
-(adaptive) are walked one by one over their valid taps.
+  pool        One item is a block of output rows and depths of one plane. Rows along W, down and deep (band.pxd); large
+              windows by doubling (across.pxd, doubled.pxd).
+  pool_lanes  The same of VL planes side by side (beside.pxd): for short rows.
+  pool_runs   Windows that hardly overlap, in long runs: global pools (runs.pxd).
+
+Rows before columns before depths keeps torch's order of visits, so ties (-0.0 and 0.0) and NaN come out alike.
+Windows with an index carry the number of their best tap in a second vector (tapped.pxd), or its position (lanes).
+Those of varying size (adaptive) are walked one by one over their valid taps.
 """
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t
+from libc.string cimport memset
 
-from cconv.kernels.across cimport across, down, merge
-from cconv.kernels.extrema cimport LOWEST, max_nan
+from cconv.kernels.band cimport Band, block_depth, find_rows, list_widths, reaches_deep, unkept_depth
+from cconv.kernels.doubled cimport doubled_band
 from cconv.kernels.items cimport lines, up
-from cconv.kernels.job cimport POOL_AVERAGE, POOL_MAX, KernelTable, PoolJob
-from cconv.kernels.simd cimport MR, VL, load, real, set1, store, vec
+from cconv.kernels.job cimport POOL_MAX, KernelTable, PoolJob
+from cconv.kernels.beside cimport gathered_rows, give_places, give_rows
+from cconv.kernels.runs cimport runs_item, summed_rows
+from cconv.kernels.simd cimport MR, VL, real
 from cconv.kernels.tapped cimport TAP_TABLE, indexed_row, tapped_row
 
 
@@ -31,306 +33,261 @@ cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
 
 
-cdef struct Band:
-    # output rows oh0..oh1 at depth od of one plane
-    Py_ssize_t od, oh0, oh1
-    const real *x                   # both of the plane
-    real *y
-    # the workspace, in rows of `width` elements
-    Py_ssize_t width
-    real *acc                       # one row
-    real *widths                    # the divisor's factors along W
-    real *spread                    # an input row between identities
-    real *rows                      # reduced rows
+# ---------------------------------------------------------------- the workspace
+
+cdef Py_ssize_t reached(const PoolJob *job, int axis, Py_ssize_t outs) noexcept nogil:
+    """The most inputs that `outs` neighbouring windows of an axis reach."""
+    cdef Py_ssize_t L = job.p.size[axis], out = job.p.out[axis]
+    if job.p.adaptive:
+        return min(L, up(outs * L, max(<Py_ssize_t>1, out)) + 1)
+    return max(<Py_ssize_t>1, min(L, (outs - 1) * job.p.stride[axis]
+                                  + (job.p.kernel[axis] - 1) * job.p.dilation[axis] + 1))
 
 
-# ---------------------------------------------------------------- rows
-
-cdef inline void across_rows(const bint maximum, PoolJob *job, const Band *band, real *to, const real *x,
-                             Py_ssize_t count) noexcept nogil:
-    cdef Py_ssize_t width = band.width, step = job.xs[1], r
-    cdef real *spread = band.spread
-    for r in range(count):
-        across(maximum, job, to + r * width, x + r * step, spread)
-
-
-cdef void across_max(PoolJob *job, const Band *band, real *to, const real *x, Py_ssize_t count) noexcept nogil:
-    across_rows(True, job, band, to, x, count)
-
-
-cdef void across_sum(PoolJob *job, const Band *band, real *to, const real *x, Py_ssize_t count) noexcept nogil:
-    across_rows(False, job, band, to, x, count)
-
-
-cdef inline void reduce_rows(const bint maximum, PoolJob *job, const Band *band, real *to, Py_ssize_t iz, Py_ssize_t iy,
-                             Py_ssize_t count) noexcept nogil:
-    """So many input rows across. Each form is compiled once, out of line."""
-    cdef const real *x = band.x + iz * job.xs[0] + iy * job.xs[1]
-    if maximum:
-        across_max(job, band, to, x, count)
-    else:
-        across_sum(job, band, to, x, count)
-
-
-cdef inline void fill_identity(const bint maximum, real *to, Py_ssize_t n) noexcept nogil:
-    """Rows have slack for whole vectors."""
-    cdef Py_ssize_t i = 0
-    cdef vec v = set1(LOWEST if maximum else <real>0)
-    while i < n:
-        store(to + i, v)
-        i += VL
-
-
-cdef inline real divisor_of(PoolJob *job, Py_ssize_t od, Py_ssize_t oh) noexcept nogil:
-    """The divisor's factor along D and H, or all of it."""
-    return <real>job.divide if job.divide != 0 else <real>(job.divisor[0][od] * job.divisor[1][oh])
-
-
-cdef void list_widths(PoolJob *job, const Band *s) noexcept nogil:
-    cdef Py_ssize_t ow
-    if job.op == POOL_AVERAGE:
-        for ow in range(s.width):
-            s.widths[ow] = <real>job.divisor[2][ow] if ow < job.p.out[2] and job.divide == 0 else <real>1
-
-
-cdef void finish_row(PoolJob *job, const Band *s, real *acc, Py_ssize_t oh) noexcept nogil:
-    """acc -> y, divided for averages."""
-    cdef Py_ssize_t x = 0, ow = job.p.out[2]
-    cdef real *y = s.y + s.od * job.ys[0] + oh * job.ys[1]
-    cdef const real *widths = s.widths
-    cdef vec part
-    if job.op == POOL_AVERAGE:
-        part = set1(divisor_of(job, s.od, oh))
-        while x < ow:
-            store(acc + x, load(acc + x) / (part * load(widths + x)))
-            x += VL
-        x = 0
-    if job.ys[2] == 1:
-        while x + VL <= ow:
-            store(y + x, load(acc + x))
-            x += VL
-    while x < ow:
-        y[x * job.ys[2]] = acc[x]
-        x += 1
-
-
-# ---------------------------------------------------------------- blocks
-
-cdef inline void down_few(const bint maximum, const int rows, PoolJob *job, const Band *s, const real *row,
-                          Py_ssize_t step, Py_ssize_t oh) noexcept nogil:
-    """Two or three reduced rows, `step` apart, into y at once, divided for averages."""
-    cdef Py_ssize_t x = 0, i, out = job.p.out[2]
-    cdef vec v, part = set1(divisor_of(job, s.od, oh))
-    cdef bint average = job.op == POOL_AVERAGE
-    cdef const real *widths = s.widths
-    cdef real buf[64]
-    cdef real *y = s.y + s.od * job.ys[0] + oh * job.ys[1]
-    while x < out:
-        v = load(row + x)
-        v = max_nan(v, load(row + step + x)) if maximum else v + load(row + step + x)
-        if rows == 3:
-            v = max_nan(v, load(row + 2 * step + x)) if maximum else v + load(row + 2 * step + x)
-        if not maximum and average:
-            v = v / (part * load(widths + x))
-        if x + VL <= out:
-            store(y + x, v)
-        else:
-            store(buf, v)
-            for i in range(out - x):
-                y[x + i] = buf[i]
-        x += VL
-
-
-cdef inline void down_row(const bint maximum, PoolJob *job, const Band *s, Py_ssize_t lo, Py_ssize_t hi,
-                          Py_ssize_t oh) noexcept nogil:
-    """Output row oh from rows lo..hi of each depth, which are kept (else reduced here)."""
-    cdef Py_ssize_t z, k, iz, iy, dz = 1 if job.p.adaptive else job.p.dilation[0]
-    cdef Py_ssize_t dy = 1 if job.p.adaptive else job.p.dilation[1]
-    cdef real *row
-    cdef bint first = True
-    for z in range(job.count[0][s.od]):
-        iz = job.first[0][s.od] + z * dz
-        for k in range(job.count[1][oh]):
-            iy = job.first[1][oh] + k * dy
-            if job.t.kept:
-                row = s.rows + (z * (hi - lo) + iy - lo) * s.width
-            else:
-                row = s.rows
-                reduce_rows(maximum, job, s, row, iz, iy, 1)
-            down(maximum, s.acc, row, job.p.out[2], first)
-            first = False
-    if first:
-        fill_identity(maximum, s.acc, job.p.out[2])
-    finish_row(job, s, s.acc, oh)
-
-
-cdef inline void plain_band(const bint maximum, PoolJob *job, const Band *s) noexcept nogil:
-    """Reduced rows of all depths of the window are computed once, unless they are too many to keep."""
-    cdef Py_ssize_t oh, k, z, dz = 1 if job.p.adaptive else job.p.dilation[0], lo = job.p.size[1], hi = 0
-    cdef Py_ssize_t dy = 1 if job.p.adaptive else job.p.dilation[1]
-    cdef real *row
-    for oh in range(s.oh0, s.oh1):
-        if job.count[1][oh]:
-            lo = min(lo, job.first[1][oh])
-            hi = max(hi, job.first[1][oh] + (job.count[1][oh] - 1) * dy + 1)
-    if job.t.kept:
-        for z in range(job.count[0][s.od]):
-            reduce_rows(maximum, job, s, s.rows + z * (hi - lo) * s.width, job.first[0][s.od] + z * dz, lo, hi - lo)
-    for oh in range(s.oh0, s.oh1):
-        k = job.count[1][oh]
-        if job.t.kept and job.count[0][s.od] == 1 and 2 <= k <= 3 and job.ys[2] == 1:
-            row = s.rows + (job.first[1][oh] - lo) * s.width
-            if k == 3:
-                down_few(maximum, 3, job, s, row, dy * s.width, oh)
-            else:
-                down_few(maximum, 2, job, s, row, dy * s.width, oh)
-        else:
-            down_row(maximum, job, s, lo, hi, oh)
-
-
-cdef inline bint double_down(const bint maximum, PoolJob *job, const Band *s, real *rows, Py_ssize_t count,
-                             bint first) noexcept nogil:
-    """Adds the windows along H of one depth, of `count` rows, to the sums in s.rows; whether none are there still."""
-    cdef Py_ssize_t d = job.p.dilation[1], k = job.p.kernel[1], n = s.oh1 - s.oh0, width = s.width, out = job.p.out[2]
-    cdef Py_ssize_t step = job.p.stride[1] * width, m = 1, at = 0, oh, iy
-    cdef real *acc = s.rows
-    while True:
-        if not maximum and k & m:
-            for oh in range(n):
-                down(False, acc + oh * width, rows + oh * step + at * d * width, out, first)
-            first = False
-            at += m
-        if 2 * m > k:
-            break
-        count -= m * d
-        for iy in range(count):
-            merge(maximum, rows + iy * width, rows + iy * width, rows + (iy + m * d) * width, out)
-        m *= 2
-    if maximum:
-        for oh in range(n):
-            if not first:
-                down(True, acc + oh * width, rows + oh * step, out, False)
-                down(True, acc + oh * width, rows + oh * step + (k - m) * d * width, out, False)
-            else:
-                merge(True, acc + oh * width, rows + oh * step, rows + oh * step + (k - m) * d * width, out)
-        first = False
-    return first
-
-
-cdef inline void doubled_band(const bint maximum, PoolJob *job, const Band *s) noexcept nogil:
-    """The windows along H by doubling: every row from the first window's start, padding as identities."""
-    cdef Py_ssize_t n = s.oh1 - s.oh0, lo = s.oh0 * job.p.stride[1] - job.p.before[1], oh, r, z, iz
-    cdef Py_ssize_t count = (n - 1) * job.p.stride[1] + (job.p.kernel[1] - 1) * job.p.dilation[1] + 1
-    # rows a..b of them lie inside the input
-    cdef Py_ssize_t a = min(count, max(<Py_ssize_t>0, -lo)), b = max(a, min(count, job.p.size[1] - lo))
-    cdef real *rows = s.rows + n * s.width  # behind the sums
-    cdef bint first = True
-    for z in range(job.count[0][s.od]):
-        iz = job.first[0][s.od] + z * job.p.dilation[0]
-        for r in range(count):
-            if not a <= r < b:
-                fill_identity(maximum, rows + r * s.width, job.p.out[2])
-        reduce_rows(maximum, job, s, rows + a * s.width, iz, lo + a, b - a)
-        first = double_down(maximum, job, s, rows, count, first)
-    for oh in range(n):
-        if first:
-            fill_identity(maximum, s.rows + oh * s.width, job.p.out[2])
-        finish_row(job, s, s.rows + oh * s.width, s.oh0 + oh)
-
-
-# ---------------------------------------------------------------- items
-
-cdef inline Py_ssize_t spread_length(const PoolJob *job) noexcept nogil:
+cdef Py_ssize_t spread_length(const PoolJob *job) noexcept nogil:
     """Elements of a row between identities, de-interleaved by the stride."""
     if job.p.adaptive:
         return 0
     return job.p.stride[2] * (job.p.out[2] + (job.p.kernel[2] - 1) * job.p.dilation[2] // job.p.stride[2] + 1)
 
 
+cdef Py_ssize_t lay_band(PoolJob *job, Band *s, const bint lanes, char *workspace) noexcept nogil:
+    """Lays out the workspace, in whole cache lines of each part; returns its bytes. `workspace` may be NULL."""
+    cdef Py_ssize_t n = job.p.out[2], rows = job.t.rows, spread, kept = 1, levels = 0, results = 0, at = 0
+    if lanes:
+        s.n = n * VL
+        s.width = 2 * s.n if job.indexed else s.n
+        spread = (gathered_rows(job) * job.p.size[2] + VL) * VL
+        results = rows * s.width + VL * VL
+    else:
+        s.n = n
+        s.width = n + 2 * VL
+        spread = spread_length(job) + 2 * VL
+    if job.t.doubled[1]:
+        # whole windows, padding included, and the sums beside them
+        kept = (rows - 1) * job.p.stride[1] + (job.p.kernel[1] - 1) * job.p.dilation[1] + 1 + rows
+    elif job.t.kept:
+        kept = reached(job, 1, rows)
+        if reaches_deep(job):
+            levels = reached(job, 0, job.t.depths)
+    s.acc = <real *>(workspace + at)
+    at += lines(s.width * sizeof(real))
+    s.widths = <real *>(workspace + at)
+    at += lines(s.width * sizeof(real))
+    s.spread = <real *>(workspace + at)
+    at += lines(spread * sizeof(real))
+    s.rows = <real *>(workspace + at)
+    at += lines((kept * s.width + 2 * VL) * sizeof(real))
+    s.levels = <real *>(workspace + at)
+    at += lines((levels * rows * s.width + 2 * VL) * sizeof(real))
+    s.result = <real *>(workspace + at)
+    at += lines(results * sizeof(real))
+    s.done = workspace + at
+    return at + lines(levels)
+
+
+# ---------------------------------------------------------------- items
+
+cdef void rows_max(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    block_depth(True, False, False, job, s, od)
+
+
+cdef void rows_sum(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    block_depth(False, False, False, job, s, od)
+
+
+cdef void doubled_max(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    doubled_band(True, job, s, od)
+
+
+cdef void doubled_sum(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    doubled_band(False, job, s, od)
+
+
+cdef void unkept_max(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    unkept_depth(True, job, s, od)
+
+
+cdef void unkept_sum(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    unkept_depth(False, job, s, od)
+
+
+cdef void lanes_max(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    block_depth(True, True, False, job, s, od)
+
+
+cdef void lanes_sum(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    block_depth(False, True, False, job, s, od)
+
+
+cdef void lanes_indexed(PoolJob *job, Band *s, Py_ssize_t od) noexcept nogil:
+    block_depth(True, True, True, job, s, od)
+
+
 cdef void pool_indexed(PoolJob *job, const Band *s, Py_ssize_t plane) noexcept nogil:
-    cdef Py_ssize_t oh
+    """Rows of maxima with their positions."""
+    cdef Py_ssize_t od, oh, i, base = plane % job.p.lead * job.p.size[0] * job.p.size[1] * job.p.size[2]
     cdef int64_t *index
     cdef real *y
-    for oh in range(s.oh0, s.oh1):
-        index = <int64_t *>job.index + ((plane * job.p.out[0] + s.od) * job.p.out[1] + oh) * job.p.out[2]
-        y = s.y + s.od * job.ys[0] + oh * job.ys[1]
-        if job.t.tapped:
-            tapped_row(job, s.x, y, index, s.od, oh, s.acc)
-        else:
-            indexed_row(job, s.x, y, index, s.od, oh)
+    for od in range(s.od0, s.od1):
+        for oh in range(s.oh0, s.oh1):
+            index = <int64_t *>job.index + ((plane * job.p.out[0] + od) * job.p.out[1] + oh) * job.p.out[2]
+            y = s.y + od * job.ys[0] + oh * job.ys[1]
+            if job.t.tapped:
+                tapped_row(job, s.x, y, index, od, oh, s.acc)
+            else:
+                indexed_row(job, s.x, y, index, od, oh)
+            if base:
+                for i in range(job.p.out[2]):
+                    index[i] += base if index[i] >= 0 else 0
+
+
+cdef Py_ssize_t aim_band(PoolJob *job, Band *s, Py_ssize_t item) noexcept nogil:
+    """Item = (plane or VL planes, block of od, block of oh), the last fastest; returns the first."""
+    cdef Py_ssize_t deep = up(job.p.out[0], job.t.depths)
+    s.oh0 = item % job.t.blocks * job.t.rows
+    s.oh1 = min(s.oh0 + job.t.rows, job.p.out[1])
+    item //= job.t.blocks
+    s.od0 = item % deep * job.t.depths
+    s.od1 = min(s.od0 + job.t.depths, job.p.out[0])
+    find_rows(job, s)
+    return item // deep
+
+
+cdef const real *plane_of(const PoolJob *job, Py_ssize_t plane) noexcept nogil:
+    return <const real *>job.x + plane // job.p.C * job.xn + plane % job.p.C * job.xc
+
+
+cdef real *result_of(const PoolJob *job, Py_ssize_t plane) noexcept nogil:
+    return <real *>job.y + plane // job.p.C * job.yn + plane % job.p.C * job.yc
 
 
 cdef void pool_item(void *pool_job, Py_ssize_t item, char *workspace) noexcept nogil:
-    """Item = (plane, od, block of oh), the last fastest."""
     cdef PoolJob *job = <PoolJob *>pool_job
-    cdef Py_ssize_t plane = item // (job.t.blocks * job.p.out[0])
     cdef Band s
-    s.od = item // job.t.blocks % job.p.out[0]
-    s.oh0 = item % job.t.blocks * job.t.rows
-    s.oh1 = min(s.oh0 + job.t.rows, job.p.out[1])
-    s.x = <const real *>job.x + plane // job.p.C * job.xn + plane % job.p.C * job.xc
-    s.y = <real *>job.y + plane // job.p.C * job.yn + plane % job.p.C * job.yc
-    s.width = job.p.out[2] + 2 * VL
-    s.acc = <real *>workspace
-    s.widths = s.acc + s.width
-    s.spread = s.widths + s.width
-    s.rows = s.spread + spread_length(job) + 2 * VL
+    cdef Py_ssize_t plane = aim_band(job, &s, item), od
+    cdef Py_ssize_t size = lay_band(job, &s, False, workspace)
+    s.x, s.y = plane_of(job, plane), result_of(job, plane)
     if job.indexed:
         pool_indexed(job, &s, plane)
         return
-    list_widths(job, &s)
-    if job.t.doubled[1] and job.op == POOL_MAX: doubled_band(True, job, &s)
-    elif job.t.doubled[1]: doubled_band(False, job, &s)
-    elif job.op == POOL_MAX: plain_band(True, job, &s)
-    else: plain_band(False, job, &s)
+    memset(s.done, 0, workspace + size - s.done)
+    list_widths(job, &s, 1)
+    for od in range(s.od0, s.od1):
+        if job.t.doubled[1] and job.op == POOL_MAX: doubled_max(job, &s, od)
+        elif job.t.doubled[1]: doubled_sum(job, &s, od)
+        elif not job.t.kept and job.op == POOL_MAX: unkept_max(job, &s, od)
+        elif not job.t.kept: unkept_sum(job, &s, od)
+        elif job.op == POOL_MAX: rows_max(job, &s, od)
+        else: rows_sum(job, &s, od)
 
+
+cdef void lanes_item(void *pool_job, Py_ssize_t item, char *workspace) noexcept nogil:
+    cdef PoolJob *job = <PoolJob *>pool_job
+    cdef Band s
+    cdef Py_ssize_t plane = aim_band(job, &s, item) * VL, od
+    cdef Py_ssize_t size = lay_band(job, &s, True, workspace)
+    cdef int l
+    s.lanes = <int>min(<Py_ssize_t>VL, job.p.N * job.p.C - plane)
+    for l in range(VL):
+        # lanes without a plane read the last one's
+        s.xs[l] = plane_of(job, plane + min(l, s.lanes - 1))
+        s.ys[l] = result_of(job, plane + min(l, s.lanes - 1))
+    memset(s.done, 0, workspace + size - s.done)
+    list_widths(job, &s, VL)
+    for od in range(s.od0, s.od1):
+        if job.indexed: lanes_indexed(job, &s, od)
+        elif job.op == POOL_MAX: lanes_max(job, &s, od)
+        else: lanes_sum(job, &s, od)
+        give_rows(job, s.ys, s.result, s.width, s.lanes, od, s.oh0, s.oh1 - s.oh0)
+        if job.indexed:
+            give_places(job, s.result + s.n, s.width, s.lanes, plane, od * job.p.out[1] + s.oh0, s.oh1 - s.oh0)
+
+
+cdef void pool_runs_item(void *pool_job, Py_ssize_t item, char *workspace) noexcept nogil:
+    runs_item(<PoolJob *>pool_job, item, <real *>workspace)
+
+
+# ---------------------------------------------------------------- tables
 
 cdef Py_ssize_t pool_items(void *pool_job) noexcept nogil:
     cdef PoolJob *job = <PoolJob *>pool_job
-    return job.p.N * job.p.C * job.p.out[0] * job.t.blocks
+    return job.p.N * job.p.C * up(job.p.out[0], job.t.depths) * job.t.blocks
 
 
-cdef Py_ssize_t rows_reached(PoolJob *job, int axis, Py_ssize_t rows) noexcept nogil:
-    """The most input rows that `rows` neighbouring windows of an axis reach."""
-    cdef Py_ssize_t L = job.p.size[axis], out = job.p.out[axis]
-    if job.p.adaptive:
-        return min(L, up(rows * L, max(<Py_ssize_t>1, out)) + 1)
-    return max(<Py_ssize_t>1, min(L, (rows - 1) * job.p.stride[axis]
-                                  + (job.p.kernel[axis] - 1) * job.p.dilation[axis] + 1))
+cdef Py_ssize_t lanes_items(void *pool_job) noexcept nogil:
+    cdef PoolJob *job = <PoolJob *>pool_job
+    return up(job.p.N * job.p.C, VL) * up(job.p.out[0], job.t.depths) * job.t.blocks
+
+
+cdef Py_ssize_t runs_items(void *pool_job) noexcept nogil:
+    cdef PoolJob *job = <PoolJob *>pool_job
+    return up(job.p.N * job.p.C * job.p.out[0] * job.p.out[1] * job.p.out[2], job.t.rows)
 
 
 cdef void lay_out_pool(void *pool_job) noexcept nogil:
-    """A row of sums, the divisors, a spread row, and the reduced rows or where each tap lies."""
+    """A row, the divisors, an input row, the reduced rows, and those of each depth."""
     cdef PoolJob *job = <PoolJob *>pool_job
-    cdef Py_ssize_t width = job.p.out[2] + 2 * VL, rows = 1
-    cdef Py_ssize_t fixed = (2 * width + spread_length(job) + 4 * VL) * <Py_ssize_t>sizeof(real) + 64
+    cdef Py_ssize_t width = job.p.out[2] + 2 * VL
+    cdef Band s
     if job.indexed:
-        job.workspace_bytes = lines(fixed + TAP_TABLE * sizeof(Py_ssize_t)) if job.t.tapped else 0
+        # or where each tap lies
+        job.workspace_bytes = lines((2 * width + spread_length(job) + 4 * VL) * <Py_ssize_t>sizeof(real) + 64
+                                    + TAP_TABLE * sizeof(Py_ssize_t)) if job.t.tapped else 0
         return
-    if job.t.doubled[1]:
-        # whole windows, padding included, and the sums beside them
-        rows = (job.t.rows - 1) * job.p.stride[1] + (job.p.kernel[1] - 1) * job.p.dilation[1] + 1 + job.t.rows
-    elif job.t.kept:
-        rows = rows_reached(job, 0, 1) * rows_reached(job, 1, job.t.rows)
-    job.workspace_bytes = lines(fixed + rows * width * sizeof(real))
+    job.workspace_bytes = lay_band(job, &s, False, NULL)
 
 
-# ---------------------------------------------------------------- table
+cdef void lay_out_lanes(void *pool_job) noexcept nogil:
+    """The divisors, input rows, reduced rows and results of VL planes."""
+    cdef PoolJob *job = <PoolJob *>pool_job
+    cdef Band s
+    job.workspace_bytes = lay_band(job, &s, True, NULL)
 
-cdef KernelTable POOL
+
+cdef void lay_out_runs(void *pool_job) noexcept nogil:
+    """Rows that are summed."""
+    cdef PoolJob *job = <PoolJob *>pool_job
+    job.workspace_bytes = 0
+    if job.t.kept:
+        job.workspace_bytes = lines(summed_rows(job) * (job.p.size[2] + VL) * sizeof(real))
+
+
+cdef void fill_table(KernelTable *table) noexcept:
+    """What all three share."""
+    table.lanes = VL
+    table.tile_rows = MR
+    table.packed_size = NULL
+    table.pack_items = table.reduce_items = NULL
+    table.pack_item = table.reduce_item = NULL
+    table.grain = 1e5
+    table.chunk = 4
+    table.refill = 0
+    table.split_least = 0
+
+
+cdef KernelTable POOL, LANES, RUNS
+fill_table(&POOL)
 POOL.name = "pool"
-POOL.lanes = VL
-POOL.tile_rows = MR
 POOL.run_item = pool_item
 POOL.items = pool_items
 POOL.lay_out = lay_out_pool
-POOL.packed_size = NULL
-POOL.pack_items = POOL.reduce_items = NULL
-POOL.pack_item = POOL.reduce_item = NULL
-POOL.grain = 1e5
-POOL.chunk = 4
-POOL.refill = 0
-POOL.split_least = 0
+fill_table(&LANES)
+LANES.name = "pool_lanes"
+LANES.run_item = lanes_item
+LANES.items = lanes_items
+LANES.lay_out = lay_out_lanes
+LANES.chunk = 1
+fill_table(&RUNS)
+RUNS.name = "pool_runs"
+RUNS.run_item = pool_runs_item
+RUNS.items = runs_items
+RUNS.lay_out = lay_out_runs
+RUNS.chunk = 1
 
-tables = {"pool": PyCapsule_New(&POOL, "cconv.kernel", NULL)}
+tables = {
+    "pool": PyCapsule_New(&POOL, "cconv.kernel", NULL),
+    "pool_lanes": PyCapsule_New(&LANES, "cconv.kernel", NULL),
+    "pool_runs": PyCapsule_New(&RUNS, "cconv.kernel", NULL),
+}
 stamp = CCONV_STAMP_STRING.decode()

@@ -12,14 +12,16 @@ Each value of gx is summed by one item in the order of the outputs: the same bit
           Long windows of stride 1 go by doubling, as in pool.pyx; dilated and adaptive ones tap by tap.
   argmax  One item is a block of input rows. The windows' maxima are found again (argmax.pxd), and each output's
           gradient goes to the position of its tap.
-  given   The positions are given (adaptive maxima): each output's gradient goes there.
+  given   The positions are given, or were found before (adaptive maxima): each output's gradient goes there.
+  apart   Windows that do not overlap (apart.pxd).
 """
 from cpython.pycapsule cimport PyCapsule_New
 from libc.stdint cimport int64_t
 from libc.string cimport memcpy, memset
 
+from cconv.kernels.apart cimport pairs_item, spread_plane
 from cconv.kernels.argmax cimport argmax, place_bytes, spread_row_length
-from cconv.kernels.items cimport lines
+from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport POOL_AVERAGE, POOL_MAX, KernelTable, PoolGradJob, PoolJob
 from cconv.kernels.simd cimport MR, VL, load, real, set1, store, store2, vec
 from cconv.kernels.slab cimport copy_run
@@ -189,27 +191,61 @@ cdef inline bint same_outputs(PoolGradJob *job, Py_ssize_t iy) noexcept nogil:
 
 # ---------------------------------------------------------------- given
 
-cdef void given_item(PoolGradJob *job, Py_ssize_t plane) noexcept nogil:
+cdef void given_plane(PoolGradJob *job, Py_ssize_t plane) noexcept nogil:
     cdef PoolJob *pool = &job.pool
-    cdef Py_ssize_t size = pool.p.size[0] * pool.p.size[1] * pool.p.size[2], z, r, i
+    cdef Py_ssize_t size = pool.p.size[0] * pool.p.size[1] * pool.p.size[2], z, r, i, j
+    cdef Py_ssize_t base = plane % pool.p.lead * size   # positions are counted from the first of `lead` planes
     cdef real *gx = <real *>job.gx + plane * size
     cdef const real *y = <const real *>pool.y + plane // pool.p.C * pool.yn + plane % pool.p.C * pool.yc
+    cdef const real *row
     cdef const int64_t *at = <const int64_t *>pool.index + plane * pool.p.out[0] * pool.p.out[1] * pool.p.out[2]
     memset(gx, 0, size * sizeof(real))
     for z in range(pool.p.out[0]):
         for r in range(pool.p.out[1]):
+            row = y + z * pool.ys[0] + r * pool.ys[1]
             for i in range(pool.p.out[2]):
-                if at[0] >= 0:
-                    gx[at[0]] = gx[at[0]] + y[z * pool.ys[0] + r * pool.ys[1] + i * pool.ys[2]]
-                at += 1
+                j = at[i] - base
+                if 0 <= j < size:
+                    gx[j] = gx[j] + row[i * pool.ys[2]]
+                elif at[i] != -1:
+                    job.outside[0] = 1
+            at += pool.p.out[2]
+
+
+cdef void given_item(PoolGradJob *job, Py_ssize_t item) noexcept nogil:
+    """Item = some planes."""
+    cdef Py_ssize_t plane, planes = job.pool.p.N * job.pool.p.C
+    for plane in range(item * job.t.planes, min((item + 1) * job.t.planes, planes)):
+        given_plane(job, plane)
+
+
+cdef void apart_item(PoolGradJob *job, Py_ssize_t item, real *parts) noexcept nogil:
+    """Item = (some planes, input depth, block of input rows), the last fastest; of several planes, all of them."""
+    cdef PoolJob *pool = &job.pool
+    cdef Py_ssize_t D = pool.p.size[0], H = pool.p.size[1], y0 = item % job.t.blocks * job.t.rows, iz, plane, j
+    for j in range(pool.p.out[2]):
+        parts[j] = <real>1
+        if pool.op == POOL_AVERAGE and pool.divide == 0:
+            parts[j] = <real>1 / <real>pool.divisor[2][j] if pool.divisor[2][j] else <real>0
+    if job.t.planes == 1:
+        plane = item // job.t.blocks
+        spread_plane(job, plane // D, plane % D, y0, min(y0 + job.t.rows, H), parts)
+        return
+    for plane in range(item * job.t.planes, min((item + 1) * job.t.planes, pool.p.N * pool.p.C)):
+        for iz in range(D):
+            spread_plane(job, plane, iz, 0, H, parts)
 
 
 cdef void pool_grad_item(void *grad_job, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef PoolGradJob *job = <PoolGradJob *>grad_job
-    if job.pool.op != POOL_MAX:
+    if job.pool.op != POOL_MAX and job.t.apart:
+        apart_item(job, item, <real *>workspace)
+    elif job.pool.op != POOL_MAX:
         spread_item(job, item, <real *>workspace)
     elif job.pool.indexed:
         given_item(job, item)
+    elif job.t.apart:
+        pairs_item(job, item)
     else:
         argmax(job, item, workspace)
 
@@ -217,9 +253,11 @@ cdef void pool_grad_item(void *grad_job, Py_ssize_t item, char *workspace) noexc
 cdef Py_ssize_t pool_grad_items(void *grad_job) noexcept nogil:
     cdef PoolGradJob *job = <PoolGradJob *>grad_job
     cdef Py_ssize_t planes = job.pool.p.N * job.pool.p.C
+    if job.t.planes > 1:
+        return up(planes, job.t.planes)
     if job.pool.op != POOL_MAX:
         return planes * job.pool.p.size[0] * job.t.blocks
-    return planes if job.pool.indexed else planes * job.t.blocks
+    return planes * job.t.blocks
 
 
 cdef void lay_out_pool_grad(void *grad_job) noexcept nogil:
@@ -233,7 +271,7 @@ cdef void lay_out_pool_grad(void *grad_job) noexcept nogil:
     if pool.op != POOL_MAX:
         size = width + pool.p.kernel[2] + 2 * VL + max(n, width) + n * (pool.p.stride[2] + 1) + 4 * VL
         pool.workspace_bytes = lines(size * sizeof(real))
-    elif pool.indexed:
+    elif pool.indexed or job.t.apart:
         pool.workspace_bytes = 0
     else:
         reach = (job.t.outs - 1) * pool.p.stride[1] + (pool.p.kernel[1] - 1) * pool.p.dilation[1] + 1
