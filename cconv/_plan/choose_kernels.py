@@ -33,7 +33,7 @@ PACKED = (
     Kernel.PHASES,
     Kernel.TURNED,
 )  # kernels with an order of weights of their own
-PACKED_FROM = 256  # positions of a sample
+PACKED_FROM = 1024  # positions of a sample
 SHORT = 8  # strides up to which phases are each their own convolution
 
 
