@@ -182,6 +182,9 @@ def test_which_kernel_of_few_positions():
     assert chosen(480, 120, ONE) == chosen(480, 120, ONE, WeightUse.ONCE) == Kernel.INNER
     assert chosen(960, 160, (1, 7, 7)) == Kernel.TURNED
     assert chosen(2048, 512, (1, 7, 7), WeightUse.ONCE) == Kernel.INNER
+    assert (
+        chosen(2**17, 32, (1, 7, 7)) == Kernel.INNER
+    )  # whose workspace does not grow with the channels
     assert chosen(64, 256, (1, 56, 56)) == chosen(16, 16, (1, 3, 3)) == Kernel.GEMM
 
 

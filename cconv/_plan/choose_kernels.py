@@ -37,7 +37,7 @@ PACKED = (
     Kernel.TURNED,
     Kernel.LANES,
 )  # kernels whose weights are packed where they stay
-PACKED_FROM = 256  # positions of a sample
+PACKED_FROM = 1024  # positions of a sample
 SHORT = 8  # strides up to which phases are each their own convolution
 
 

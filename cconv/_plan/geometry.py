@@ -87,7 +87,10 @@ def with_taps(p: ConvProblem, taps: tuple[range, range, range]) -> ConvProblem:
 
 def axes_of(p: ConvProblem) -> list[Span]:
     fields = zip(p.size, p.kernel, p.stride, p.dilation, p.before, p.out, strict=True)
-    return [Span(*each, of=(i,)) for i, each in enumerate(fields)]
+    return [
+        Span(size=L, kernel=k, stride=s, dilation=d, before=before, out=out, of=(i,))
+        for i, (L, k, s, d, before, out) in enumerate(fields)
+    ]
 
 
 def covered_axes(axes: list[Span]) -> list[Span]:

@@ -10,8 +10,9 @@ from .direct import DirectPlan, Slab, tiling
 from .machine import L1, L2, Kernel, Machine, WeightUse, ceil_div
 
 INNER_MOST = 64  # positions of one item of inner, as many as the kernel has room for
+COPIED_MOST = 8 * 2**20  # bytes of a plane that may have to be copied
 PACKED_MOST = 8 * 2**20  # bytes of weights that a call packs for itself
-PACKING = 0.5  # cycles to pack a float32
+PACKING = 1.0  # cycles to pack a float32
 TURNED_MOST = 512  # positions of one item of turned, whose sums lie in L1 or L2
 
 
@@ -30,6 +31,8 @@ def turned_cycles(p: ConvProblem, m: Machine, use: WeightUse) -> float:
     """Lanes along output channels; a tile of few rows waits for its own sums. In a call, weights are packed first."""
     positions = volume(p.out)
     cost = half_panels(p.O, m) * (p.C * max(positions, 4) / 2 + 7 * positions)
+    if p.C * positions * m.itemsize > COPIED_MOST:
+        return float("inf")
     if use is WeightUse.KEPT:
         return cost
     if p.G * p.O * p.C * m.itemsize > PACKED_MOST:
@@ -82,8 +85,8 @@ def inner(p: ConvProblem, m: Machine) -> DirectPlan:
 
 
 def turned(p: ConvProblem, m: Machine) -> DirectPlan:
-    """A panel of one k block stays in L2, and what an item reads of the input."""
-    blocks = ceil_div(p.C * m.panel * m.itemsize, L2 // 4)
+    """A panel of one k block stays in L1, what an item reads of the input in L2."""
+    blocks = ceil_div(p.C * m.panel * m.itemsize, L2 // 16)
     fits = L2 // 2 // (p.C * volume(p.out) * m.itemsize)
     samples = max(1, min(p.N, fits, TURNED_MOST // volume(p.out)))
     line = p.stride == ONE and p.size == p.out and p.size[:2] == (1, 1)
