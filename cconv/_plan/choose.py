@@ -12,8 +12,9 @@ winograd   undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the c
 rows       up to ROWS_CHANNELS output channels a group: filling panels would cost as much as multiplying them.
 taps       when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
 gemm       everything else: an implicit GEMM on the register tile.
-phases     transposed convolutions are one convolution a phase; those along W that are all gemm are written as one, and
-           of long strides (input gradients of 1-D convolutions) they are stacked as channels of one.
+phases     transposed convolutions with stride, and single inputs: output channels and phases are rows of one product.
+           Where a phase has three taps that Winograd serves, or phases are thousands or read inputs far apart, each
+           is a convolution of its own; those of 1-D input gradients are then stacked as channels of one.
 
 This file is the half about element types; `choose_kernels`, whose names it passes on, that about geometry.
 """
