@@ -16,8 +16,9 @@ lanes      many small groups (depthwise) on short rows or small planes, a vector
 rows       up to ROWS_CHANNELS output channels a group: filling panels would cost as much as multiplying them.
 taps       when even the smallest slab of padded input would not fit SLAB_MOST (100,000 dilated taps).
 gemm       everything else: an implicit GEMM on the register tile, with panels where rows do not fill vectors.
-phases     transposed convolutions are one convolution a phase; those along W that are all gemm are written as one, and
-           of long strides (input gradients of 1-D convolutions) they are stacked as channels of one.
+phases     transposed convolutions with stride, and single inputs: output channels and phases are rows of one product.
+           Where a phase has three taps that Winograd serves, or phases are thousands or read inputs far apart, each
+           is a convolution of its own; those of 1-D input gradients are then stacked as channels of one.
 
 This file is the half about element types; `choose_kernels`, whose names it passes on, that about geometry.
 """
