@@ -14,7 +14,7 @@ its channel's weights, with a sign, beside its bias: exact, for sums wrap.
 from cpython.pycapsule cimport PyCapsule_New
 
 from cconv.kernels.box cimport Box, find_box, taps_of
-from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, gemm_in_place
+from cconv.kernels.gemm cimport Block, fill_panels, gemm_block
 from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_rows, some_rows
@@ -60,10 +60,6 @@ cdef void fill_slab_units(ConvJob *job, Box *box, real *slab, unsigned char *byt
 cdef void sum_unit_panels(ConvJob *job, Box *box, Block *block, real *panels) noexcept nogil:
     fill_panels(job, box, block, panels)
     gemm_block(job, box, block, panels, NULL)
-
-
-cdef void sum_units_in_place(ConvJob *job, Box *box, Block *block) noexcept nogil:
-    gemm_in_place(job, box, block, NULL)
 
 
 cdef void unit_piece(const Strip *s) noexcept nogil:
@@ -137,8 +133,7 @@ cdef void sum_unit_box(ConvJob *job, Py_ssize_t item, char *workspace, bint by_r
             block.k0 = c0 * taps + t0
             block.count = list_units(job, block.off, c1 - c0, t0, t1)
             if by_rows: sum_unit_rows(job, &box, &block)
-            elif job.t.panelled: sum_unit_panels(job, &box, &block, <real *>(workspace + job.panels_at))
-            else: sum_units_in_place(job, &box, &block)
+            else: sum_unit_panels(job, &box, &block, <real *>(workspace + job.panels_at))
             block.first = False
             t0 = t1
         c0 = c1
