@@ -5,7 +5,7 @@ Blocks are sized for the caches: a panel of one k block for L1, slab, panels and
 
 from __future__ import annotations
 
-from math import gcd
+from math import ceil, gcd
 from typing import NamedTuple
 
 from .._problem import NONE, ONE, ConvProblem, Three, triple, volume
@@ -13,7 +13,10 @@ from .machine import L1, L2, SLAB_MOST, Kernel, Machine, ceil_div
 
 ROWS_CHANNELS = 3
 ROWS_TAPS = 4096  # of one k block of the rows kernel
-UNPANELLED_TERMS = 640
+# What filling a panel takes beside multiplying it, and writing two vectors in pieces, in rows of the tile: measured
+# with AVX2 and AVX-512. Panels of whole rows are filled by plain copies.
+FILL_ROWS, FILL_PIECES = 4, 8
+WRITE_PIECES = 8
 JOINED_MOST = 8  # phases that are written as one, as many as the kernel has room for
 
 
@@ -23,10 +26,14 @@ class DirectPlan(NamedTuple):
     step: Three
     ss: Three
     sd: Three
+    apart: Three
     box: Three
     boxes: Three
     slab: Three
     strands: int
+    row_strands: int
+    strand: int
+    row_strand: int
     row: int
     plane: int
     channel: int
@@ -35,6 +42,7 @@ class DirectPlan(NamedTuple):
     o_block: int
     panels: int
     panelled: bool
+    flat: bool
     samples: int
     sample: int
     in_place: bool
@@ -55,13 +63,38 @@ class Slab(NamedTuple):
 
     step: Three
     ss: Three
-    sd: Three
+    sd: Three  # of the slab, that of the problem is `apart`
+    apart: Three
     box: Three
     size: Three  # depths, rows, columns of a strand
     strands: int
-    channel: int
+    stranded: bool  # strands of columns are planes, of strands of rows; else runs in a row
     c_block: int
     wanted: int
+
+    @property
+    def row_strands(self) -> int:
+        return self.ss[1] if self.stranded else 1
+
+    @property
+    def row(self) -> int:
+        return self.size[2] * (1 if self.stranded else self.strands)
+
+    @property
+    def row_strand(self) -> int:
+        return ceil_div(self.size[1], self.row_strands) * self.row
+
+    @property
+    def strand(self) -> int:
+        return self.row_strands * self.row_strand if self.stranded else self.size[2]
+
+    @property
+    def plane(self) -> int:
+        return self.row_strands * self.row_strand * (self.strands if self.stranded else 1)
+
+    @property
+    def channel(self) -> int:
+        return self.size[0] * self.plane
 
 
 class Blocks(NamedTuple):
@@ -88,6 +121,35 @@ def slab_size(p: ConvProblem, ss: Three, sd: Three, box: Three) -> tuple[Three, 
     return (span[0], span[1], box[2] + (p.kernel[2] - 1) * sd[2] // ss[2] + 1), ss[2]
 
 
+def gathered(p: ConvProblem, ss: Three, sd: Three, box: Three) -> Three:
+    """The dilations of the slab: where one is longer than a box, only the rows that a tap touches are copied."""
+    rows = [(b - 1) * s + 1 for b, s in zip(box, ss, strict=True)]
+    if ss[2] > 1:
+        rows[2] = sd[2]
+    return triple(min(d, r) if k > 1 else d for d, r, k in zip(sd, rows, p.kernel, strict=True))
+
+
+def boxed_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int, stranded: bool = False) -> Slab:
+    """The slab of a box of about `wanted` outputs; `stranded`: output rows neighbour in it."""
+    step, ss, apart = steps(p)
+    box = choose_box(p, m.lanes, wanted)
+    sd = gathered(p, ss, apart, box)
+    size, columns = slab_size(p, ss, sd, box)
+    size = (*size[:2], size[2] - 1)
+    return Slab(
+        step=step,
+        ss=ss,
+        sd=sd,
+        apart=apart,
+        box=box,
+        size=size,
+        strands=columns,
+        stranded=stranded,
+        c_block=c_block,
+        wanted=wanted,
+    )
+
+
 def choose_box(p: ConvProblem, lanes: int, wanted: int) -> Three:
     """A box of about `wanted` outputs: whole rows if they are short, else a piece of a row in whole vectors."""
     od, oh, ow = p.out
@@ -111,14 +173,15 @@ def kw_first(p: ConvProblem) -> bool:
     return p.O <= ROWS_CHANNELS and p.kernel[1] in (3, 5) and volume(p.kernel) <= ROWS_TAPS
 
 
-def gemm_blocks(p: ConvProblem, m: Machine, unpanelled: bool, most: int | None) -> Blocks:
+def gemm_blocks(p: ConvProblem, m: Machine, most: int | None) -> Blocks:
     taps, wanted = volume(p.kernel), most or 24 * m.panel
-    if unpanelled:
-        return Blocks(p.C, taps, wanted)
     # half of L1 for a panel, three quarters of as much where the tile is wide
     k_most = max(32, L1 // 4 * (3 if m.wide else 2) // (m.panel * m.itemsize))
     if taps >= k_most:
         return Blocks(1, ceil_div(taps, ceil_div(taps, 2 * k_most)), wanted)
+    if volume(p.out) <= 2 * m.panel:
+        # so few panels that sums would be read back more often than they pay: streamed from L2
+        k_most = max(k_most, L2 // 2 // (ceil_div(volume(p.out), m.panel) * m.panel * m.itemsize))
     blocks = ceil_div(p.C * taps, k_most + k_most // 4)
     return Blocks(max(1, min(p.C, ceil_div(p.C, blocks))), max(1, taps), wanted)
 
@@ -134,33 +197,90 @@ def rows_blocks(p: ConvProblem, m: Machine) -> Blocks:
 
 def fit_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int) -> Slab:
     """Fewer channels and smaller boxes until the slab fits half of L2, or at least SLAB_MOST."""
-    step, ss, sd = steps(p)
-    box = choose_box(p, m.lanes, wanted)
     while True:
-        size, strands = slab_size(p, ss, sd, box)
-        channel = volume(size) * strands
-        if c_block * channel * m.itemsize <= L2 // 2:
-            break
+        slab = boxed_slab(p, m, c_block, wanted)
+        size = c_block * slab.channel * m.itemsize
+        if size <= L2 // 2:
+            return slab
         if c_block > 1 and c_block * volume(p.kernel) > 48:
             c_block = ceil_div(c_block, 2)
         elif wanted > 2 * m.panel:
             wanted //= 2
-            box = choose_box(p, m.lanes, wanted)
-        elif c_block > 1 and c_block * channel * m.itemsize > SLAB_MOST:
+        elif c_block > 1 and size > SLAB_MOST:
             c_block = ceil_div(c_block, 2)
         else:
+            return slab
+
+
+# ---------------------------------------------------------------- vectors in place
+
+
+def unpanelled_slab(p: ConvProblem, m: Machine, flat: bool) -> Slab | None:
+    """The slab of every channel, or None where it would not fit L2 with boxes that are worth it.
+
+    Of few channels boxes are larger: rows that neighbours share are copied once."""
+    room = L2 if m.wide else L2 // 2
+    wanted = 24 * m.panel
+    while wanted < 96 * m.panel and volume(p.out) > 16 * wanted:
+        if p.C * boxed_slab(p, m, p.C, 2 * wanted, flat).channel * m.itemsize > L2 // 4:
             break
-    return Slab(
-        step=step,
-        ss=ss,
-        sd=sd,
-        box=box,
-        size=size,
-        strands=strands,
-        channel=channel,
-        c_block=c_block,
-        wanted=wanted,
-    )
+        wanted *= 2
+    while True:
+        slab = boxed_slab(p, m, p.C, wanted, flat)
+        if p.C * slab.channel * m.itemsize <= room:
+            return slab
+        wanted = wanted * 3 // 4
+        if wanted < 4 * m.panel:
+            return None
+
+
+def can_run_on(slab: Slab, p: ConvProblem) -> bool:
+    """Whether output rows neighbour in the slab, from which vectors may run on then."""
+    return slab.sd[1] == slab.apart[1] and slab.box[2] == p.out[2] and slab.box[1] > 1
+
+
+def box_cycles(p: ConvProblem, m: Machine, slab: Slab, tiles: float) -> float:
+    """Of every box: what so many tiles and the slab take, in rows of the tile times terms."""
+    copied = 3 * p.C * slab.channel / m.lanes
+    boxes = volume(triple(map(ceil_div, p.out, slab.box)))
+    return boxes * (tiles * p.C * volume(p.kernel) + copied)
+
+
+def unpanelled_cycles(p: ConvProblem, m: Machine, slab: Slab, flat: bool) -> float:
+    depth, height, width = slab.box
+    terms = p.C * volume(p.kernel)
+    if flat:
+        vectors = depth * ceil_div((height - 1) * slab.row + width, m.lanes)
+        pieces = True
+    else:
+        vectors = depth * height * ceil_div(width, m.lanes)
+        pieces = width < m.lanes
+    tiles = ceil_div(vectors, 2) * p.O * (1 + (WRITE_PIECES if pieces else 2) / terms)
+    return box_cycles(p, m, slab, tiles)
+
+
+def panelled_cycles(p: ConvProblem, m: Machine, slab: Slab, samples: int) -> float:
+    """The same with panels, for one sample."""
+    panels = samples * volume(slab.box) / m.panel
+    panels = ceil(2 * panels) / 2  # the last may be half
+    fill = FILL_PIECES if slab.box[2] % m.panel else FILL_ROWS
+    return box_cycles(p, m, slab, panels / samples * (1.05 * p.O + fill))
+
+
+def unpanelled(p: ConvProblem, m: Machine, cycles: float) -> tuple[Slab, bool] | None:
+    """The slab, and whether vectors run on, where that is cheaper than so many cycles with panels."""
+    best = None
+    for flat in (False, True):
+        slab = unpanelled_slab(p, m, flat)
+        if slab is None or (flat and not can_run_on(slab, p)):
+            continue
+        here = unpanelled_cycles(p, m, slab, flat)
+        if here < cycles:
+            best, cycles = (slab, flat), here
+    return best
+
+
+# ---------------------------------------------------------------- plans
 
 
 def samples_of(p: ConvProblem, m: Machine, slab: Slab) -> int:
@@ -186,53 +306,58 @@ def direct(p: ConvProblem, m: Machine, most: int | None = None) -> Planned:
     tapless = 0 in p.kernel
     if tapless:  # a phase of a transposed convolution without taps: only the bias is written
         p = p._replace(kernel=ONE)
-    rows, terms = p.O <= ROWS_CHANNELS, p.C * volume(p.kernel)
-    alone = most is None and not tapless
-    # so few output channels do not repay panels: rows are read where they lie, the whole of K at a time
-    unpanelled = alone and not rows and p.O <= 3 * m.tile_rows and terms <= UNPANELLED_TERMS
-    blocks = rows_blocks(p, m) if rows else gemm_blocks(p, m, unpanelled, most)
+    rows, alone = p.O <= ROWS_CHANNELS, most is None and not tapless
+    blocks = rows_blocks(p, m) if rows else gemm_blocks(p, m, most)
     slab = fit_slab(p, m, blocks.c, blocks.wanted)
     if slab.channel * m.itemsize > SLAB_MOST:
-        slab = slab._replace(box=(1, 1, p.out[2]), channel=0, c_block=1)
+        slab = slab._replace(box=(1, 1, p.out[2]), size=NONE, c_block=1)
         reason = "the slab of one channel would not fit the workspace: taps straight from the input"
-        return Planned(Kernel.TAPS, tiling(p, m, slab, 1, 1, False), reason)
+        return Planned(Kernel.TAPS, tiling(p, m, slab, 1), reason)
     if rows:
         reason = f"{p.O} output channels a group: rows of the slab are read in place"
-        return Planned(Kernel.ROWS, tiling(p, m, slab, blocks.t, 1, False), reason)
-    # a row narrower than a vector, the last piece of one included, needs panels
-    unpanelled = (
-        unpanelled
-        and slab.c_block == p.C
-        and (p.out[2] - 1) % slab.box[2] + 1 >= m.lanes <= slab.box[2]
+        return Planned(Kernel.ROWS, tiling(p, m, slab, blocks.t), reason)
+    reason = "implicit GEMM on the register tile"
+    samples = samples_of(p, m, slab) if alone else 1
+    if alone:
+        found = unpanelled(p, m, panelled_cycles(p, m, slab, samples))
+        if found:
+            plan = tiling(p, m, found[0], volume(p.kernel))._replace(flat=found[1])
+            return Planned(Kernel.GEMM, plan, reason + ", its rows read in place")
+    plan = tiling(p, m, slab, blocks.t)
+    plan = plan._replace(
+        channel=slab.channel * samples,
+        panels=ceil_div(samples * volume(slab.box), m.panel),
+        panelled=True,
+        samples=samples,
+        in_place=whole_line(p) and not tapless and samples == 1,
     )
-    samples = samples_of(p, m, slab) if alone and not unpanelled else 1
-    plan = tiling(p, m, slab, blocks.t, samples, not unpanelled)
-    reason = "implicit GEMM on the register tile" + ", its rows read in place" * unpanelled
-    in_place = whole_line(p) and not tapless and samples == 1
-    return Planned(Kernel.GEMM, plan._replace(in_place=in_place), reason)
+    return Planned(Kernel.GEMM, plan, reason)
 
 
-def tiling(
-    p: ConvProblem, m: Machine, slab: Slab, t_block: int, samples: int, panelled: bool
-) -> DirectPlan:
-    nz, ny, nx = slab.size
+def tiling(p: ConvProblem, m: Machine, slab: Slab, t_block: int) -> DirectPlan:
+    """The plan without panels, of one sample."""
     return DirectPlan(
         step=slab.step,
         ss=slab.ss,
         sd=slab.sd,
+        apart=slab.apart,
         box=slab.box,
         boxes=triple(map(ceil_div, p.out, slab.box)),
         slab=slab.size,
         strands=slab.strands,
-        row=nx * slab.strands,
-        plane=ny * nx * slab.strands,
-        channel=slab.channel * samples,
+        row_strands=slab.row_strands,
+        strand=slab.strand,
+        row_strand=slab.row_strand,
+        row=slab.row,
+        plane=slab.plane,
+        channel=slab.channel,
         c_block=slab.c_block,
         t_block=t_block,
         o_block=max(m.tile_rows, L2 // 4 // (max(1, slab.c_block * t_block) * m.itemsize)),
-        panels=ceil_div(samples * volume(slab.box), m.panel) if panelled else 0,
-        panelled=panelled,
-        samples=samples,
+        panels=0,
+        panelled=False,
+        flat=False,
+        samples=1,
         sample=slab.channel,
         in_place=False,
         packed=False,

@@ -20,14 +20,15 @@ from cpython.pycapsule cimport PyCapsule_New
 from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, aim_box, find_box, taps_of
-from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, gemm_in_place, pack_tile
+from cconv.kernels.gemm cimport Block, fill_panels, gemm_block, pack_tile
 from cconv.kernels.items cimport lines, up
 from cconv.kernels.job cimport ConvJob, KernelTable
 from cconv.kernels.phases cimport Sums, fill_bias, merge_phases, tapless
 from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_rows, some_rows
 from cconv.kernels.simd cimport MR, NR, VL, real
-from cconv.kernels.slab cimport fill_box
+from cconv.kernels.slab cimport fill_box, row_at
 from cconv.kernels.taps cimport taps_row
+from cconv.kernels.vectors cimport Vectors, list_bytes, list_vectors, sum_vectors
 
 
 cdef extern from "stamp.h":
@@ -45,18 +46,18 @@ cdef Py_ssize_t list_terms(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, P
             # every tap: no division but for a strided row, which lies in strands
             for z in range(job.p.kernel[0]):
                 for y in range(kh):
-                    at = c * job.t.channel + z * job.t.sd[0] * job.t.plane + y * job.t.sd[1] * job.t.row
+                    at = c * job.t.channel + z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
                     for x in range(kw):
                         off[n] = at + x * job.t.sd[2] if strands == 1 else (
-                            at + x * job.t.sd[2] % strands * job.t.slab[2] + x * job.t.sd[2] // strands)
+                            at + x * job.t.sd[2] % strands * job.t.strand + x * job.t.sd[2] // strands)
                         n += 1
             continue
         for t in range(t0, t1):
             z = t // (kh * kw)
             y = t // kw % kh
             x = t % kw * job.t.sd[2]
-            off[n] = (c * job.t.channel + z * job.t.sd[0] * job.t.plane + y * job.t.sd[1] * job.t.row
-                      + x % strands * job.t.slab[2] + x // strands)
+            off[n] = (c * job.t.channel + z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
+                      + x % strands * job.t.strand + x // strands)
             n += 1
     return n
 
@@ -70,8 +71,10 @@ cdef void sum_panels(ConvJob *job, Box *box, Block *block, real *panels, real *d
     gemm_block(job, box, block, panels, dense)
 
 
-cdef void sum_in_place(ConvJob *job, Box *box, Block *block, real *weights) noexcept nogil:
-    gemm_in_place(job, box, block, weights)
+cdef void sum_unpanelled(ConvJob *job, Box *box, Block *block, real *weights) noexcept nogil:
+    cdef Vectors all
+    list_vectors(job, box, <char *>(weights + lines(weights_of_tile(job) * sizeof(real)) // sizeof(real)), &all)
+    sum_vectors(job, box, block, &all, weights)
 
 
 cdef void row_piece(const Strip *s) noexcept nogil:
@@ -143,7 +146,7 @@ cdef void sum_box(ConvJob *job, Box *box, char *workspace, bint by_rows, real *d
                 block.count = list_terms(job, block.off, c1 - c0, t0, t1)
             if by_rows: sum_rows(job, box, &block)
             elif job.t.panelled: sum_panels(job, box, &block, panels, dense)
-            else: sum_in_place(job, box, &block, panels)
+            else: sum_unpanelled(job, box, &block, panels)
             block.first = False
             t0 = t1
             if t0 >= taps:
@@ -214,14 +217,22 @@ cdef void pack_conv_item(void *conv_job, Py_ssize_t item, char *packed) noexcept
     pack_tile(<ConvJob *>conv_job, item, <real *>packed)
 
 
+cdef Py_ssize_t weights_of_tile(ConvJob *job) noexcept nogil:
+    """Room for the weights of a tile that are not packed, past which a vector runs."""
+    return 0 if job.t.packed else MR * job.t.c_block * job.t.t_block + VL
+
+
 cdef void lay_out_gemm(void *conv_job) noexcept nogil:
-    """Offsets of the terms of a k block, slab, panels or the weights of a tile; vectors run past slab and panels."""
+    """Offsets of the terms of a k block, slab, and panels, which vectors run past; or the weights of a tile and a list."""
     cdef ConvJob *job = <ConvJob *>conv_job
-    cdef Py_ssize_t count = job.t.c_block * job.t.t_block, size = 4 * NR
-    size += job.t.panels * count * NR if job.t.panelled else MR * count
+    cdef Py_ssize_t count = job.t.c_block * job.t.t_block, size
+    if job.t.panelled:
+        size = lines((job.t.panels * count + 4) * NR * sizeof(real))
+    else:
+        size = lines(weights_of_tile(job) * sizeof(real)) + lines(list_bytes(job))
     job.slab_at = lines(count * sizeof(Py_ssize_t))
     job.panels_at = job.slab_at + lines((job.t.c_block * job.t.channel + 8 * NR) * sizeof(real))
-    job.workspace_bytes = job.panels_at + lines(size * sizeof(real))
+    job.workspace_bytes = job.panels_at + size
 
 
 cdef void lay_out_rows(void *conv_job) noexcept nogil:

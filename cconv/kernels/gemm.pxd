@@ -5,14 +5,14 @@
 # Panels of NR positions x the terms of one k block (L1) are filled from the slab; then tile0..tile1, tiles of up to
 # MR output channels, are run over every panel of the box. The regions of a box: panels that are one run of a row or
 # runs that follow each other in y are summed in place; others go through a dense buffer; the last, if at most half a
-# panel, takes two tiles at once. Where output channels are few (`panelled` is 0), vectors of the slab are read where
-# they lie.
+# panel, takes two tiles at once. Where `panelled` is 0, vectors.pxd does without panels.
 from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport MR, NR, VL, get_lines, load, put_lines, real, store
-from cconv.kernels.tile cimport Product, any_pair, any_tile, any_tile_at, tile_row
+from cconv.kernels.simd cimport (MR, NR, VL, blend, copy_line, get_lines, lanes_from, load, put_lines, real, set1, store,
+                                 vec)
+from cconv.kernels.tile cimport Product, any_pair, any_tile, tile_row
 
 
 cdef struct Run:
@@ -63,42 +63,68 @@ cdef inline int list_runs(ConvJob *job, const Box *box, Run *runs, Py_ssize_t fi
     return count
 
 
-cdef inline void fill_panel(real *to, const Block *block, const Run *runs, int n) noexcept nogil:
-    """to[k, lane] = slab[off[k] + position of lane]. Whole vectors are copied: what overruns a run is overwritten by
-    the next run or the next k, and the slab and panels have slack for the last."""
-    cdef Py_ssize_t k, count = block.count
+cdef struct Lanes:
+    # one vector of a panel: where its runs would lie if each began at lane 0, and the lanes from which on they count
+    Py_ssize_t at[17]
+    vec mask[17]
+    int count
+    bint partial                    # the last lanes have no position
+    vec behind                      # these
+
+
+cdef inline void list_lanes(const Run *runs, int n, Py_ssize_t first, Lanes *lanes) noexcept nogil:
+    """The panel's lanes first .. first + VL."""
+    cdef Py_ssize_t last = runs[n - 1].lane + runs[n - 1].length - first
     cdef int r
+    lanes.count = 0
+    lanes.partial = last < VL
+    lanes.behind = lanes_from(last)
+    for r in range(n):
+        if runs[r].lane < first + VL and runs[r].lane + runs[r].length > first:
+            lanes.at[lanes.count] = runs[r].slab + first - runs[r].lane
+            lanes.mask[lanes.count] = lanes_from(runs[r].lane - first)
+            lanes.count += 1
+
+
+cdef inline void fill_lanes(real *to, const Block *block, const Lanes *lanes) noexcept nogil:
+    """One vector of a panel, for every term, in whole vectors: a run is never read before the slab, whose rows are no
+    shorter than the box's, and past its end there is room."""
+    cdef Py_ssize_t k, count = block.count
     cdef const Py_ssize_t *off = block.off
-    cdef const real *slab = block.slab
-    cdef const real *p = slab + runs[0].slab
-    cdef const real *q
-    if n == 1 and runs[0].length < NR:
-        # exactly the run: without a slab the input itself is read, which has no slack
-        for k in range(count):
-            for r in range(runs[0].length):
-                to[k * NR + r] = p[off[k] + r]
-        return
-    if n == 1:
+    cdef const real *p = block.slab + lanes.at[0]
+    cdef const real *q = block.slab + lanes.at[1 if lanes.count > 1 else 0]
+    cdef vec v, mask = lanes.mask[1 if lanes.count > 1 else 0], zero = set1(<real>0)
+    cdef int r
+    if lanes.count == 1 and not lanes.partial:
         for k in range(count):
             store(to + k * NR, load(p + off[k]))
-            store(to + k * NR + VL, load(p + off[k] + VL))
-        return
-    if n == 2:
-        q = slab + runs[1].slab
+    elif lanes.count == 2 and not lanes.partial:
         for k in range(count):
-            store(to, load(p + off[k]))
-            store(to + VL, load(p + off[k] + VL))
-            store(to + runs[1].lane, load(q + off[k]))
-            store(to + runs[1].lane + VL, load(q + off[k] + VL))
-            to += NR
+            store(to + k * NR, blend(mask, load(p + off[k]), load(q + off[k])))
+    else:
+        for k in range(count):
+            v = load(p + off[k])
+            for r in range(1, lanes.count):
+                v = blend(lanes.mask[r], v, load(block.slab + lanes.at[r] + off[k]))
+            # what lies behind the positions may be denormals, at a hundred cycles each
+            store(to + k * NR, blend(lanes.behind, v, zero) if lanes.partial else v)
+
+
+cdef inline void fill_panel(real *to, const Block *block, const Run *runs, int n) noexcept nogil:
+    """to[k, lane] = slab[off[k] + position of lane]; lanes of a vector that have no position are zeros."""
+    cdef Py_ssize_t k, last = runs[n - 1].lane + runs[n - 1].length, first = 0
+    cdef const Py_ssize_t *off = block.off
+    cdef const real *p = block.slab + runs[0].slab
+    cdef Lanes lanes
+    if n == 1 and last < NR:
+        # exactly the run: without a slab the input itself is read, which has no slack
+        for k in range(block.count):
+            copy_line(to + k * NR, p + off[k], last)
         return
-    for k in range(count):
-        for r in range(n):
-            p = slab + off[k] + runs[r].slab
-            store(to + runs[r].lane, load(p))
-            if runs[r].length > VL:
-                store(to + runs[r].lane + VL, load(p + VL))
-        to += NR
+    while first < last:
+        list_lanes(runs, n, first, &lanes)
+        fill_lanes(to + first, block, &lanes)
+        first += VL
 
 
 cdef inline void fill_neighbours(real *to, const real *p, const Block *block, Py_ssize_t panels) noexcept nogil:
@@ -128,7 +154,7 @@ cdef inline void fill_panels(ConvJob *job, const Box *box, const Block *block, r
             q += a * NR
             continue
         if q + NR > positions:
-            # lanes without a position: what other work left may be denormals, at a hundred cycles each
+            # vectors without a position
             memset(to, 0, block.count * NR * sizeof(real))
         fill_panel(to, block, runs, n)
         to += block.count * NR
@@ -212,54 +238,3 @@ cdef inline void gemm_block(ConvJob *job, const Box *box, const Block *block, co
             q += NR
             p.b += block.count * NR
         t += step
-
-
-cdef inline void put_vectors(ConvJob *job, real *y, const real *buf, const Py_ssize_t *to, Py_ssize_t m) noexcept nogil:
-    """The two vectors of m rows, where y's columns do not neighbour."""
-    put_lines(y + to[0], job.yc, job.ys[2], buf, VL, m, VL)
-    put_lines(y + to[1], job.yc, job.ys[2], buf + 14 * VL, VL, m, VL)
-
-
-cdef inline void gemm_in_place(ConvJob *job, const Box *box, const Block *block, real *weights) noexcept nogil:
-    """A whole box for few output channels: pairs of vectors of its rows, the last of a row ending with it."""
-    cdef Py_ssize_t K = block.count, vectors = (box.extent[2] + VL - 1) // VL
-    cdef Py_ssize_t total = box.extent[0] * box.extent[1] * vectors
-    cdef Py_ssize_t tiles = (job.p.O + MR - 1) // MR, t, o, m, v, k, i, j, s
-    cdef Py_ssize_t from_[2]
-    cdef Py_ssize_t to[2]
-    cdef real buf[2 * 14 * 16]
-    cdef real *y
-    cdef Product p
-    p.off = block.off
-    p.count = K
-    p.ldc = job.yc if job.ys[2] == 1 else VL
-    for t in range(tiles * box.split // job.o_splits, tiles * (box.split + 1) // job.o_splits):
-        o = tile_row(job.p.O, tiles, t)
-        m = tile_row(job.p.O, tiles, t + 1) - o
-        y = box.y + o * job.yc
-        p.a = box.w + o * K
-        if not job.t.packed:
-            for i in range(m):
-                for k in range(K):
-                    weights[k * m + i] = p.a[i * K + k]
-            p.a = weights
-        p.bias = box.bias + o if box.bias != NULL else NULL
-        v = 0
-        while v < total:
-            for s in range(2):
-                # an odd last vector is computed twice
-                j = min(v + s, total - 1)
-                i = min(j % vectors * VL, box.extent[2] - VL)
-                j = j // vectors
-                k = j // box.extent[1]
-                j = j % box.extent[1]
-                from_[s] = k * job.t.ss[0] * job.t.plane + j * job.t.ss[1] * job.t.row + i
-                to[s] = (box.start[0] + k) * job.ys[0] + (box.start[1] + j) * job.ys[1] + (box.start[2] + i) * job.ys[2]
-            p.b = block.slab + from_[0]
-            p.b1 = block.slab + from_[1]
-            p.c = y + to[0] if job.ys[2] == 1 else buf
-            p.c1 = y + to[1] if job.ys[2] == 1 else buf + 14 * VL
-            any_tile_at(<int>m, &p)
-            if job.ys[2] != 1:
-                put_vectors(job, y, buf, to, m)
-            v += 2

@@ -35,20 +35,25 @@ cdef struct ConvSizes:
     int mode                        # PadMode
 
 cdef struct ConvTiling:
-    # The slab of the padded input holds every `step`-th row, so stride and dilation shrink to ss and sd.
+    # The slab of the padded input holds every `step`-th row, so stride and dilation shrink to ss and sd; of dilations
+    # longer than a box only the rows that a tap touches, tap behind tap: `apart` is the dilation, sd a tap's rows.
     Py_ssize_t step[3]
     Py_ssize_t ss[3]
     Py_ssize_t sd[3]
+    Py_ssize_t apart[3]
     Py_ssize_t box[3]               # output positions of one item
     Py_ssize_t boxes[3]
     Py_ssize_t slab[3]              # slab rows in D and H, columns of one strand in W
     Py_ssize_t strands              # the columns lie de-interleaved by ss[2]
-    Py_ssize_t row, plane, channel  # slab strides
+    Py_ssize_t row_strands          # the rows, too, by ss[1], or 1: in order
+    Py_ssize_t strand, row_strand   # slab strides: from strand to strand of columns and of rows,
+    Py_ssize_t row, plane, channel
     Py_ssize_t c_block              # channels of one k block
     Py_ssize_t t_block              # taps of one k block (all of them unless c_block == 1)
     Py_ssize_t o_block              # output channels whose weights stay in L2
     Py_ssize_t panels               # filled panels of one item
-    int panelled                    # 0: rows are read where they lie in the slab, no panels
+    int panelled                    # 0: vectors are read where they lie in the slab, no panels
+    int flat                        # unpanelled: vectors run on from a slab row into the next
     Py_ssize_t samples, sample      # samples of one item, and slab elements between them
     int in_place                    # one tap, no padding, stride 1: panels are filled from the input itself
     int packed                      # weights lie tile by tile, as pack() leaves them

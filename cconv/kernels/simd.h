@@ -47,6 +47,13 @@ CCONV_INLINE void store(real *p, vec v) { *(vecu *)p = v; }
 /* x - 0 and not x + 0: keeps the sign of -0.0. */
 CCONV_INLINE vec set1(real x) { return x - (vec){0}; }
 CCONV_INLINE vec select_(ivec m, vec a, vec b) { return (vec)(((ivec)a & m) | ((ivec)b & ~m)); }
+/* a below the lane of a mask of lanes_from(), b from there on. */
+CCONV_INLINE vec blend(vec mask, vec a, vec b) { return select_((ivec)mask, b, a); }
+CCONV_INLINE vec lanes_from(ptrdiff_t lane) {
+    ivec m;
+    for (int i = 0; i < VL; i++) m[i] = i >= lane ? -1 : 0;
+    return (vec)m;
+}
 #define CCONV_PREFETCH(p) __builtin_prefetch(p)
 #else
 typedef real vec;
@@ -55,6 +62,8 @@ enum { VL = 1 };
 CCONV_INLINE vec load(const real *p) { return *p; }
 CCONV_INLINE void store(real *p, vec v) { *p = v; }
 CCONV_INLINE vec set1(real x) { return x; }
+CCONV_INLINE vec blend(vec mask, vec a, vec b) { return mask != 0 ? b : a; }
+CCONV_INLINE vec lanes_from(ptrdiff_t lane) { return lane <= 0 ? (vec)1 : (vec)0; }
 #define CCONV_PREFETCH(p) (void)(p)
 #endif
 

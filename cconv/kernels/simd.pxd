@@ -11,7 +11,10 @@ cdef extern from "simd.h" nogil:
     void store(real *p, vec v)
     vec set1(real x)
     real sum_lanes(vec v)
+    vec lanes_from(Py_ssize_t lane)
+    vec blend(vec mask, vec a, vec b)
     void prefetch "CCONV_PREFETCH"(const real *p)
+    void copy_line(real *to, const real *x, Py_ssize_t n)
     void put_lines(real *to, Py_ssize_t to_row, Py_ssize_t step, const real *x, Py_ssize_t x_row, Py_ssize_t rows,
                    Py_ssize_t n)
     void get_lines(real *to, Py_ssize_t to_row, const real *x, Py_ssize_t x_row, Py_ssize_t step, Py_ssize_t rows,

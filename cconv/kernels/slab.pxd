@@ -6,7 +6,7 @@ from libc.string cimport memset
 
 from cconv.kernels.box cimport Box
 from cconv.kernels.job cimport PAD_CIRCULAR, PAD_REFLECT, PAD_ZEROS, ConvJob
-from cconv.kernels.simd cimport VL, load, load2, real, set1, store, vec
+from cconv.kernels.simd cimport VL, copy_line, load, load2, real, set1, store, vec
 
 
 cdef inline Py_ssize_t source(Py_ssize_t i, Py_ssize_t L, int mode) noexcept nogil:
@@ -72,31 +72,66 @@ cdef inline void fill_pair_edge(ConvJob *job, real *to, const real *x, Py_ssize_
         i = source(at + 2 * j, job.p.size[2], job.p.mode)
         to[j] = x[i] if i >= 0 else <real>0
         i = source(at + 1 + 2 * j, job.p.size[2], job.p.mode)
-        to[job.t.slab[2] + j] = x[i] if i >= 0 else <real>0
+        to[job.t.strand + j] = x[i] if i >= 0 else <real>0
+
+
+cdef inline void fill_short_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
+    """fill_pair for strands that fit a vector each, and zeros outside. Whole vectors are written, the second strand
+    behind the first: what runs over is filled later."""
+    cdef Py_ssize_t n = job.t.slab[2], first = max(<Py_ssize_t>0, at), last = min(job.p.size[2], at + 2 * n)
+    cdef real row[2 * 16]
+    cdef vec even, odd
+    store(row, set1(<real>0))
+    store(row + VL, set1(<real>0))
+    if last > first:
+        copy_line(row + first - at, x + first, last - first)
+    load2(row, &even, &odd)
+    store(to, even)
+    store(to + job.t.strand, odd)
 
 
 cdef inline void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
-    """Both strands of one row for stride 2 in one sweep; to[n:] is the second, whose columns stand at at + 1 + 2j."""
-    cdef Py_ssize_t n = job.t.slab[2], L = job.p.size[2], j, a, b
-    cdef vec even, odd
+    """Both strands of one row for stride 2 in one sweep; the columns of the second stand at at + 1 + 2j."""
+    cdef Py_ssize_t n = job.t.slab[2], next = job.t.strand, L = job.p.size[2], j, a, b
+    cdef vec even, odd, zero = set1(<real>0)
     # pairs a <= j < b lie inside the input with both columns
     a = 0 if at >= 0 else min(n, (-at + 1) // 2)
     b = max(a, min(n, (L - at) // 2 if at < L else 0))
+    if job.p.mode == PAD_ZEROS and a < VL <= b - a and n - b < VL:
+        # the edges, of which no more than a column lies inside
+        store(to, zero)
+        store(to + next, zero)
+        store(to + n - VL, zero)
+        store(to + next + n - VL, zero)
+        if a and 0 <= at + 2 * a - 1:
+            to[next + a - 1] = x[at + 2 * a - 1]
+        if b < n and at + 2 * b < L:
+            to[b] = x[at + 2 * b]
+        j = a
+        while j + VL < b:
+            load2(x + at + 2 * j, &even, &odd)
+            store(to + j, even)
+            store(to + next + j, odd)
+            j += VL
+        load2(x + at + 2 * (b - VL), &even, &odd)
+        store(to + b - VL, even)
+        store(to + next + b - VL, odd)
+        return
     fill_pair_edge(job, to, x, at, 0, a)
     j = a
     while j + VL <= b:
         load2(x + at + 2 * j, &even, &odd)
         store(to + j, even)
-        store(to + n + j, odd)
+        store(to + next + j, odd)
         j += VL
     if j < b and b - a >= VL:
         load2(x + at + 2 * (b - VL), &even, &odd)
         store(to + b - VL, even)
-        store(to + n + b - VL, odd)
+        store(to + next + b - VL, odd)
         j = b
     for j in range(j, b):
         to[j] = x[at + 2 * j]
-        to[n + j] = x[at + 1 + 2 * j]
+        to[next + j] = x[at + 1 + 2 * j]
     fill_pair_edge(job, to, x, at, b, n)
 
 
@@ -116,8 +151,7 @@ cdef inline void fill_row(real *to, const real *x, const Line *line) noexcept no
             j += VL
         store(to + m - VL, load(x + m - VL))
     else:
-        for j in range(m):
-            to[j] = x[j]
+        copy_line(to, x, m)
     j = m
     while j < n:
         store(to + j, zero)
@@ -127,22 +161,59 @@ cdef inline void fill_row(real *to, const real *x, const Line *line) noexcept no
 cdef inline void fill_short(ConvJob *job, const Box *box, real *to, const real *x, const Line *line,
                             Py_ssize_t ny) noexcept nogil:
     """ny rows of a plane that fit a vector."""
-    cdef Py_ssize_t y0 = box.start[1] * job.t.ss[1] - job.p.before[1], y, j, a = line.a, m = line.b - a
+    cdef Py_ssize_t y0 = box.start[1] * job.t.ss[1] - job.p.before[1], y, a = line.a, m = line.b - a
     cdef vec zero = set1(<real>0)
     x += line.at + a + y0 * job.xs[1]
     for y in range(y0, y0 + ny):
         store(to, zero)
         if 0 <= y < job.p.size[1]:
-            for j in range(m):
-                to[a + j] = x[j]
+            copy_line(to + a, x, m)
         to += job.t.row
         x += job.xs[1]
+
+
+cdef inline Py_ssize_t row_at(const ConvJob *job, Py_ssize_t y) noexcept nogil:
+    """Where slab row y lies."""
+    if job.t.row_strands == 1:
+        return y * job.t.row
+    return y % job.t.row_strands * job.t.row_strand + y // job.t.row_strands * job.t.row
+
+
+cdef inline Py_ssize_t lies(const ConvJob *job, int axis, Py_ssize_t r) noexcept nogil:
+    """Where slab row r lies behind the first, in steps: rows are consecutive, or gathered tap by tap."""
+    if job.t.sd[axis] == job.t.apart[axis]:
+        return r
+    return r // job.t.sd[axis] * job.t.apart[axis] + r % job.t.sd[axis]
+
+
+cdef inline void bound(const ConvJob *job, Line *line) noexcept nogil:
+    """Which of a strand's positions exist."""
+    cdef Py_ssize_t L = job.p.size[2], hop = line.hop
+    if hop == 1:
+        line.a = 0 if line.at >= 0 else min(line.n, -line.at)
+        line.b = max(line.a, min(line.n, L - line.at))
+        return
+    line.a = 0 if line.at >= 0 else min(line.n, (-line.at + hop - 1) // hop)
+    line.b = max(line.a, 0 if line.at >= L else min(line.n, (L - line.at + hop - 1) // hop))
+
+
+cdef inline void fill_taps(ConvJob *job, real *to, const real *row, const Line *first, bint plain) noexcept nogil:
+    """One row whose columns are gathered: those of one tap behind those of another."""
+    cdef Py_ssize_t n = job.t.sd[2], k
+    cdef Line line = first[0]
+    for k in range(job.p.kernel[2]):
+        line.n = n if k < job.p.kernel[2] - 1 else first.n - k * n
+        bound(job, &line)
+        if plain: fill_row(to, row, &line)
+        else: fill_strand(job, to, row, &line)
+        to += n
+        line.at += job.t.apart[2] * line.hop
 
 
 cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real *x, Py_ssize_t c0,
                            Py_ssize_t c1) noexcept nogil:
     """Copies channels c0..c1 of the rows of one sample that a box reads."""
-    cdef Py_ssize_t c, z, y, iz, iy, r, L = job.p.size[2]
+    cdef Py_ssize_t c, z, y, s, iz, iy, r, rows = job.t.row_strands
     cdef int mode = job.p.mode
     cdef Py_ssize_t nz = (box.extent[0] - 1) * job.t.ss[0] + (job.p.kernel[0] - 1) * job.t.sd[0] + 1
     cdef Py_ssize_t ny = (box.extent[1] - 1) * job.t.ss[1] + (job.p.kernel[1] - 1) * job.t.sd[1] + 1
@@ -151,34 +222,52 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
     cdef Line line
     line.n = job.t.slab[2]
     line.hop = job.t.strands * job.t.step[2]
+    cdef bint gathered = job.t.sd[2] != job.t.apart[2]
     cdef bint pair = line.hop == 2 and job.t.strands == 2 and job.xs[2] == 1
+    cdef bint short = pair and mode == PAD_ZEROS and line.n <= VL and job.t.strand == line.n
     cdef bint plain = line.hop == 1 and job.xs[2] == 1 and mode == PAD_ZEROS
     cdef bint one_plane = (plain and nz == 1 and line.n <= VL and job.p.size[0] == 1 and job.t.step[1] == 1
-                           and box.start[0] - job.p.before[0] == 0)
+                           and box.start[0] - job.p.before[0] == 0 and rows == 1 and not gathered
+                           and job.t.sd[1] == job.t.apart[1])
     for r in range(1 if pair else job.t.strands):
         line.at = (box.start[2] * job.t.ss[2] + r) * job.t.step[2] - job.p.before[2]
-        line.a = 0 if line.at >= 0 else min(line.n, (-line.at + line.hop - 1) // line.hop)
-        line.b = max(line.a, 0 if line.at >= L else min(line.n, (L - line.at + line.hop - 1) // line.hop))
+        bound(job, &line)
         for c in range(c0, c1):
-            to = slab + (c - c0) * job.t.channel
             if one_plane:
-                fill_short(job, box, to, x + c * job.xc, &line, ny)
+                fill_short(job, box, slab + (c - c0) * job.t.channel, x + c * job.xc, &line, ny)
                 continue
             for z in range(nz):
-                iz = source((box.start[0] * job.t.ss[0] + z) * job.t.step[0] - job.p.before[0], job.p.size[0], mode)
-                to = slab + (c - c0) * job.t.channel + z * job.t.plane + r * line.n
-                for y in range(ny):
-                    iy = source((box.start[1] * job.t.ss[1] + y) * job.t.step[1] - job.p.before[1], job.p.size[1], mode)
+                iz = source((box.start[0] * job.t.ss[0] + lies(job, 0, z)) * job.t.step[0] - job.p.before[0],
+                            job.p.size[0], mode)
+                to = slab + (c - c0) * job.t.channel + z * job.t.plane + r * job.t.strand
+                s = y = 0
+                # in the order of memory: strand after strand, where rows lie in strands
+                while s < rows:
+                    iy = source((box.start[1] * job.t.ss[1] + lies(job, 1, y)) * job.t.step[1] - job.p.before[1],
+                                job.p.size[1], mode)
                     row = x + c * job.xc + iz * job.xs[0] + iy * job.xs[1]
                     if iz < 0 or iy < 0:
-                        memset(to, 0, (2 * line.n if pair else line.n) * sizeof(real))
+                        memset(to, 0, line.n * sizeof(real))
+                        if pair:
+                            memset(to + job.t.strand, 0, line.n * sizeof(real))
+                    elif gathered:
+                        fill_taps(job, to, row, &line, plain)
                     elif plain:
                         fill_row(to, row, &line)
+                    elif short:
+                        fill_short_pair(job, to, row, line.at)
                     elif pair:
                         fill_pair(job, to, row, line.at)
                     else:
                         fill_strand(job, to, row, &line)
                     to += job.t.row
+                    y += rows
+                    if y >= ny:
+                        s += 1
+                        y = s
+                        if y >= ny:
+                            break
+                        to = slab + (c - c0) * job.t.channel + z * job.t.plane + s * job.t.row_strand + r * job.t.strand
 
 
 cdef inline void fill_box(ConvJob *job, const Box *box, real *slab, const real *x, Py_ssize_t c0,
