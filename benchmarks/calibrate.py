@@ -23,6 +23,7 @@ import numpy as np
 import cconv
 from cconv._isa import machine as machine_of
 from cconv._plan import fft, winograd
+from cconv._plan.cost import direct_cycles
 from cconv._plan.machine import Machine, Rates, WeightUse
 from cconv._problem import ConvProblem
 from cconv.kernels.job import PadMode
@@ -44,16 +45,40 @@ DENSE = [
 ]  # fmt: skip
 SPECTRA = [
     "conv 1x1x160000 1x1x1001 p=500", "conv 1x1x40000 1x1x8001 p=4000", "conv 1x3x256x256 3x1x45x45 p=22 g=3",
-    "conv 1x8x8000 8x8x2001 p=1000", "conv 1x4x160x160 4x4x31x31 p=15",
+    "conv 1x8x8000 8x8x2001 p=1000", "conv 1x4x160x160 4x4x31x31 p=15", "conv 1x16x64x64 16x16x31x31 p=15",
+    "conv 1x1x4000 1x1x401 p=200", "conv 1x64x1000 64x1x301 p=150 g=64", "conv 1x1x512x512 4x1x63x63 p=31",
 ]  # fmt: skip
 FEW = [
     "conv 1x1x160000 1x1x501 p=250", "conv 1x3x256x256 3x1x31x31 p=15 g=3", "conv 1x1x40000 2x1x1001 p=500",
 ]  # fmt: skip
 FITTED = {
-    "dense": ("tile", "panel", "near", "far", "transform", "filters", "write_near", "write_far"),
-    "spectra": ("fft", "spectrum"),
+    "dense": (
+        "tile",
+        "slab",
+        "read",
+        "panel",
+        "panel_pieces",
+        "store",
+        "store_pieces",
+        "near",
+        "far",
+        "gather",
+        "scatter",
+        "filters",
+        "write_near",
+        "write_far",
+    ),
+    "spectra": ("fft", "spectrum", "block"),
     "few": ("rows",),
 }
+LEAST = {"tile": 0.5}  # by definition, at the peak
+# Where layers do not tell rates apart, those are taken that are near to these, each to the same part of it.
+USUAL = {
+    "tile": 0.5, "rows": 0.8, "slab": 3, "read": 0.5, "panel": 1, "panel_pieces": 3, "store": 1, "store_pieces": 4,
+    "near": 0.03, "far": 0.1, "gather": 10, "scatter": 4, "filters": 3, "write_near": 0.06, "write_far": 0.25,
+    "fft": 0.7, "spectrum": 4, "block": 1.5e5,
+}  # fmt: skip
+HELD = 0.05  # how strongly
 
 
 def peak(seconds: float) -> float:
@@ -114,6 +139,10 @@ def by_winograd(use: WeightUse) -> Cost:
     return cost
 
 
+def by_direct(p: ConvProblem, m: Machine) -> float:
+    return p.G * direct_cycles(p, m)
+
+
 def cases(kind: str, dtype: str) -> list[tuple[str, Layer, str, bool, Cost]]:
     """(what, layer, algorithm, prepacked, cost) of everything that is fitted together."""
     found: list[tuple[str, Layer, str, bool, Cost]] = []
@@ -122,13 +151,11 @@ def cases(kind: str, dtype: str) -> list[tuple[str, Layer, str, bool, Cost]]:
             for kept, use in ((True, WeightUse.KEPT), (False, WeightUse.ONCE)):
                 if winograd.best_patch(problem(layer), machine_of(dtype), use, True):
                     found.append(("winograd", layer, "winograd", kept, by_winograd(use)))
-            found.append(
-                ("direct", layer, "direct", True, lambda p, m: p.G * winograd.direct_cycles(p, m))
-            )
+            found.append(("direct", layer, "direct", True, by_direct))
     elif kind == "spectra":
-        found += [("fft", layer, "fft", True, fft.overlap_cycles) for layer in map(parse, SPECTRA)]
+        found += [("fft", layer, "fft", False, fft.overlap_cycles) for layer in map(parse, SPECTRA)]
     else:
-        found += [("rows", layer, "direct", True, fft.summed_cycles) for layer in map(parse, FEW)]
+        found += [("rows", layer, "direct", True, by_direct) for layer in map(parse, FEW)]
     return found
 
 
@@ -140,17 +167,26 @@ def features(p: ConvProblem, m: Machine, cost: Cost, names: tuple[str, ...]) -> 
     return found
 
 
-def nonnegative(a: Any, b: Any) -> Any:
-    """The x >= 0 that makes |a x - b| least, by leaving out what would be negative."""
+def bounded(a: Any, b: Any, least: Any) -> Any:
+    """The x >= least that makes |a x - b| least, by holding there what would be below."""
+    b = b - a @ least
     used = list(range(a.shape[1]))
     while True:
         x = np.linalg.lstsq(a[:, used], b, rcond=None)[0]
         if (x >= 0).all():
             break
-        del used[int(np.argmin(x))]
-    result = np.zeros(a.shape[1])
-    result[used] = x
+        del used[int(np.argmin(x * a[:, used].sum(axis=0)))]
+    result = np.array(least, float)
+    result[used] += x
     return result
+
+
+def fitted(a: Any, names: tuple[str, ...]) -> Any:
+    """The rates under which a's rows, units over measured cycles, have costs of nearly 1."""
+    usual = np.array([USUAL[name] for name in names])
+    least = np.array([LEAST.get(name, 0.0) for name in names])
+    rows = np.vstack([a, HELD * np.diag(1 / usual)])
+    return bounded(rows, np.r_[np.ones(len(a)), np.full(len(names), HELD)], least)
 
 
 def measured(kind: str, clock: float, seconds: float, dtype: str) -> list[tuple[Any, ...]]:
@@ -206,7 +242,7 @@ def main() -> None:
         if not args.check:
             a = np.array([features(p, m, cost, names) for *_, p, cost, _ in rows])
             cycles = np.array([row[-1] for row in rows])
-            x = nonnegative(a / cycles[:, None], np.ones(len(cycles)))
+            x = fitted(a / cycles[:, None], names)
             rates = rates._replace(**dict(zip(names, map(float, x), strict=True)))
         report(rows, m._replace(rates=rates))
     print(f'    "{m.isa}": Rates(')

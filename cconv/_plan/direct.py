@@ -129,7 +129,9 @@ def gathered(p: ConvProblem, ss: Three, sd: Three, box: Three) -> Three:
     return triple(min(d, r) if k > 1 else d for d, r, k in zip(sd, rows, p.kernel, strict=True))
 
 
-def boxed_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int, stranded: bool = False) -> Slab:
+def boxed_slab(
+    p: ConvProblem, m: Machine, c_block: int, wanted: int, stranded: bool = False
+) -> Slab:
     """The slab of a box of about `wanted` outputs; `stranded`: output rows neighbour in it."""
     step, ss, apart = steps(p)
     box = choose_box(p, m.lanes, wanted)

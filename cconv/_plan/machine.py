@@ -23,44 +23,65 @@ class Rates(NamedTuple):
 
     tile: float  # a vector of multiply-adds on the register tile
     rows: float  # one of the rows kernel, for few output channels
+    slab: float  # to copy a vector into the slab
+    read: float  # to read a vector in place, for one tile after the other
     panel: float  # to fill a vector of a panel from the slab
+    panel_pieces: float  # the same where it is not one row's
+    store: float  # to write a vector of sums
+    store_pieces: float
     near: float  # to read a byte of weights from L2
     far: float  # from L3, or memory
-    transform: float  # Winograd: a vector at one point of the input or of the products
+    gather: float  # Winograd: a vector at one point of the transformed input
+    scatter: float  # of the products
     filters: float  # a vector operation on weights that are transformed
     write_near: float  # to write a byte of transformed weights that stay in L2
     write_far: float
     fft: float  # a value at one level of a transform
     spectrum: float  # a value of a product of spectra
+    block: float  # a block's calls, whatever its size
 
 
-# Printed by `python -m benchmarks.calibrate` on the machines that docs/speed.md names, "avx2" by both. Others as AVX2.
+# Printed by `python -m benchmarks.calibrate` on the machines that docs/speed.md names. Others as AVX2.
 RATES = {
     "avx2": Rates(
         tile=0.5,
-        rows=0.83,
-        panel=4,
-        near=1 / 32,
-        far=1 / 8,
-        transform=10,
-        filters=1,
-        write_near=1 / 16,
-        write_far=1 / 4,
-        fft=0.9,
-        spectrum=4,
+        rows=0.777,
+        slab=3.93,
+        read=0.49,
+        panel=1,
+        panel_pieces=3.47,
+        store=0,
+        store_pieces=0,
+        near=0.118,
+        far=0.0554,
+        gather=15,
+        scatter=5.07,
+        filters=4.75,
+        write_near=0.06,
+        write_far=0.25,
+        fft=0.903,
+        spectrum=3.6,
+        block=181_000,
     ),
     "avx512": Rates(
         tile=0.5,
-        rows=0.83,
-        panel=4,
-        near=1 / 32,
-        far=1 / 8,
-        transform=10,
-        filters=1,
-        write_near=1 / 16,
-        write_far=1 / 4,
-        fft=0.9,
-        spectrum=4,
+        rows=1.03,
+        slab=6.88,
+        read=0.0795,
+        panel=1,
+        panel_pieces=1.7,
+        store=0.586,
+        store_pieces=0,
+        near=0.0775,
+        far=0.0603,
+        gather=16.2,
+        scatter=2.23,
+        filters=3.4,
+        write_near=0.06,
+        write_far=0.25,
+        fft=0.649,
+        spectrum=3.57,
+        block=149_000,
     ),
 }
 

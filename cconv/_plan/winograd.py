@@ -8,9 +8,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._problem import ONE, ConvProblem, volume
+from .._problem import ONE, ConvProblem
+from .cost import direct_cycles, weight_cycles
 from .direct import ROWS_CHANNELS
-from .machine import L2, Machine, WeightUse, ceil_div
+from .machine import Machine, WeightUse, ceil_div
 
 TERMS = 32
 BLOCK = 2**20
@@ -54,12 +55,6 @@ def fits(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> bool:
     )
 
 
-def weight_cycles(elements: int, m: Machine, reads: int) -> float:
-    """Cycles to read weights so many times: from L3 what does not fit L2."""
-    size = elements * m.itemsize
-    return size * reads * (m.rates.far if size > L2 else m.rates.near)
-
-
 def cycles(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> float:
     """Cycles of one sample, roughly: 2 vectors of multiply-adds a cycle; transforms as measured."""
     f, terms, places = patch - 2, p.C * p.kernel[0], positions(patch, p.kernel[1])
@@ -67,26 +62,19 @@ def cycles(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> float:
     vectors = ceil_div(p.out[0] * ceil_div(p.out[1], high) * ceil_div(p.out[2], f), m.lanes)
     blocks = winograd(p._replace(N=1), patch, m).blocks
     tiles = m.rates.tile * places * terms * p.O
-    cost = vectors * (tiles + m.rates.transform * places * (terms + p.O))
+    around = m.rates.gather * terms + m.rates.scatter * p.O
+    cost = vectors * (tiles + places * around)
     cost += weight_cycles(places * plane(terms, p.O), m, blocks)
     if use is not WeightUse.KEPT:
         cost += m.rates.filters * (5 + 0.2 * places) * terms * p.O * m.itemsize / 4 / use.samples
     return cost
 
 
-def direct_cycles(p: ConvProblem, m: Machine) -> float:
-    """The same for the implicit GEMM."""
-    taps, terms = p.kernel[1] * p.kernel[2], p.C * p.kernel[0]
-    vectors = ceil_div(volume(p.out), m.lanes)
-    cost = vectors * taps * terms * (m.rates.tile * p.O + m.rates.panel)
-    return cost + weight_cycles(taps * terms * p.O, m, ceil_div(vectors, 48))
-
-
 def best_patch(p: ConvProblem, m: Machine, use: WeightUse, forced: bool) -> int:
     """The patch that is fastest by the cost model: 6 for F(4), 4 for F(2), 0 where direct convolution is."""
     if not forced and p.O <= ROWS_CHANNELS:
         return 0
-    best, patch = (float("inf") if forced else 0.9 * direct_cycles(p, m)), 0
+    best, patch = (float("inf") if forced else 0.95 * direct_cycles(p, m)), 0
     for candidate in (6, 4):
         if fits(p, candidate, m, use):
             cost = cycles(p, candidate, m, use)
