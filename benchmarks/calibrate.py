@@ -25,7 +25,7 @@ from cconv._isa import machine as machine_of
 from cconv._plan import fft, winograd
 from cconv._plan.cost import direct_cycles
 from cconv._plan.machine import Machine, Rates, WeightUse
-from cconv._problem import ConvProblem
+from cconv._problem import ConvProblem, interleaved
 from cconv.kernels.job import PadMode
 
 from .layers import Layer, parse
@@ -42,6 +42,10 @@ DENSE = [
     )
 ] + [
     f"conv 1x{c}x{n} {o}x{c}x3 p=1" for c, o, n in ((64, 64, 4000), (256, 256, 500), (32, 128, 2000), (128, 16, 3000))
+]  # fmt: skip
+DILATED = [
+    f"conv 1x{c}x{n}x{n} {o}x{c}x3x3 p={d} d={d}"
+    for c, o, n, d in ((64, 64, 56, 2), (256, 256, 28, 2), (32, 48, 120, 6), (56, 200, 53, 7), (128, 64, 40, 4))
 ]  # fmt: skip
 SPECTRA = [
     "conv 1x1x160000 1x1x1001 p=500", "conv 1x1x40000 1x1x8001 p=4000", "conv 1x3x256x256 3x1x45x45 p=22 g=3",
@@ -63,6 +67,7 @@ FITTED = {
         "near",
         "far",
         "gather",
+        "apart",
         "scatter",
         "filters",
         "write_near",
@@ -75,8 +80,8 @@ LEAST = {"tile": 0.5}  # by definition, at the peak
 # Where layers do not tell rates apart, those are taken that are near to these, each to the same part of it.
 USUAL = {
     "tile": 0.5, "rows": 0.8, "slab": 3, "read": 0.5, "panel": 1, "panel_pieces": 3, "store": 1, "store_pieces": 4,
-    "near": 0.03, "far": 0.1, "gather": 10, "scatter": 4, "filters": 3, "write_near": 0.06, "write_far": 0.25,
-    "fft": 0.7, "spectrum": 4, "block": 1.5e5,
+    "near": 0.03, "far": 0.1, "gather": 10, "apart": 15, "scatter": 4, "filters": 3, "write_near": 0.06,
+    "write_far": 0.25, "fft": 0.7, "spectrum": 4, "block": 1.5e5,
 }  # fmt: skip
 HELD = 0.05  # how strongly
 
@@ -143,6 +148,10 @@ def by_direct(p: ConvProblem, m: Machine) -> float:
     return p.G * direct_cycles(p, m)
 
 
+def by_parts(p: ConvProblem, m: Machine) -> float:
+    return p.G * winograd.apart_cycles(interleaved(p), m, WeightUse.KEPT, machine_of(m.dtype))
+
+
 def cases(kind: str, dtype: str) -> list[tuple[str, Layer, str, bool, Cost]]:
     """(what, layer, algorithm, prepacked, cost) of everything that is fitted together."""
     found: list[tuple[str, Layer, str, bool, Cost]] = []
@@ -152,6 +161,12 @@ def cases(kind: str, dtype: str) -> list[tuple[str, Layer, str, bool, Cost]]:
                 if winograd.best_patch(problem(layer), machine_of(dtype), use, True):
                     found.append(("winograd", layer, "winograd", kept, by_winograd(use)))
             found.append(("direct", layer, "direct", True, by_direct))
+        for layer in map(parse, DILATED):
+            if all(
+                winograd.best_patch(part.problem, machine_of(dtype), WeightUse.KEPT, True)
+                for part in interleaved(problem(layer))
+            ):
+                found.append(("dilated", layer, "winograd", True, by_parts))
     elif kind == "spectra":
         found += [("fft", layer, "fft", False, fft.overlap_cycles) for layer in map(parse, SPECTRA)]
     else:

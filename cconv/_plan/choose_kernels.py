@@ -24,7 +24,7 @@ from .pool import pool_grad as plan_pool_grad
 from .pool import pool_plan
 from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, WeightGrad
 from .weight_grad import weight_grad as plan_weight_grad
-from .winograd import WinogradPlan, best_patch, winograd, winograd_reason
+from .winograd import WinogradPlan, best_patch, interleaving_pays, winograd, winograd_reason
 
 SHORT = 8  # strides up to which phases are each their own convolution
 
@@ -96,7 +96,8 @@ def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> tuple[l
         and (p.kernel[1] == 3 or forced)  # along one axis the gathers eat the gain
     ):
         parts = interleaved(p)
-        if parts and all(best_patch(part.problem, m, use, forced) for part in parts):
+        able = parts and all(best_patch(part.problem, m, use, forced) for part in parts)
+        if able and (forced or interleaving_pays(p, parts, m, use)):
             return parts, False
     return [Part(p, NONE, ONE)], False
 

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._problem import ONE, ConvProblem
+from .._problem import ONE, ConvProblem, Part
 from .cost import direct_cycles, weight_cycles
 from .direct import ROWS_CHANNELS
 from .machine import Machine, WeightUse, ceil_div
 
 TERMS = 32
 BLOCK = 2**20
+PAYS = 0.95  # of direct convolution's cost: it is the one with less error
 WEIGHTS_MOST = 24 * 2**20  # bytes of transformed weights that a call without prepack may hold
 
 
@@ -70,11 +71,26 @@ def cycles(p: ConvProblem, patch: int, m: Machine, use: WeightUse) -> float:
     return cost
 
 
+def apart_cycles(parts: list[Part], m: Machine, use: WeightUse, real: Machine) -> float:
+    """The undilated parts of a dilated convolution, whose rows are gathered apart; the patches are those of `real`."""
+    rates = m.rates._replace(gather=m.rates.apart)
+    total = 0.0
+    for part in parts:
+        patch = best_patch(part.problem, real, use, True)
+        total += cycles(part.problem, patch, m._replace(rates=rates), use)
+    return total
+
+
+def interleaving_pays(p: ConvProblem, parts: list[Part], m: Machine, use: WeightUse) -> bool:
+    """Whether a dilated convolution is faster as the undilated ones that it interleaves."""
+    return apart_cycles(parts, m, use, m) < PAYS * direct_cycles(p, m)
+
+
 def best_patch(p: ConvProblem, m: Machine, use: WeightUse, forced: bool) -> int:
     """The patch that is fastest by the cost model: 6 for F(4), 4 for F(2), 0 where direct convolution is."""
     if not forced and p.O <= ROWS_CHANNELS:
         return 0
-    best, patch = (float("inf") if forced else 0.95 * direct_cycles(p, m)), 0
+    best, patch = (float("inf") if forced else PAYS * direct_cycles(p, m)), 0
     for candidate in (6, 4):
         if fits(p, candidate, m, use):
             cost = cycles(p, candidate, m, use)
