@@ -248,14 +248,38 @@ def test_what_is_chosen_when(m):
     assert chosen(layer(1, 1, (56, 56), (3, 3), groups=144)) == (Kernel.ROWS, 0)
     assert chosen(layer(4, 4, (1, 99_999), (1, 2), dilation=(1, 1, 99_998))) != (Kernel.TAPS, 0)
     far = layer(4, 4, (1, 9_999_999), (1, 2), dilation=(1, 1, 9_999_900))
-    assert chosen(far) == (Kernel.TAPS, 0)
+    assert chosen(far) == (Kernel.GEMM, 0)
+    many = layer(4, 4, (1, 400_000_000), (1, 3_000_000), dilation=(1, 1, 100))
+    assert chosen(many) == (Kernel.TAPS, 0)
 
 
-def test_few_output_channels_are_read_in_place():
-    for channels, panelled in ((8, False), (128, True)):
-        found = kernels(layer(8, channels, (28, 28), (5, 5)), AVX512, "auto", WeightUse.KEPT)
-        plan = found.steps[0].plan
-        assert plan.panelled == (plan.panels > 0) == panelled
+@pytest.mark.parametrize(
+    ("size", "channels", "kernel", "panelled", "flat"),
+    [
+        ((32, 64), 8, (5, 5), False, False),
+        ((32, 64), 256, (5, 5), False, False),
+        ((28, 20), 40, (3, 3), False, True),
+        ((7, 7), 128, (5, 5), True, False),
+    ],
+)
+def test_rows_that_fill_vectors_are_read_in_place(size, channels, kernel, panelled, flat):
+    found = kernels(layer(64, channels, size, kernel), AVX512, "direct", WeightUse.KEPT)
+    plan = found.steps[0].plan
+    assert (plan.panelled, plan.flat) == (panelled, flat)
+    assert plan.panelled == (plan.panels > 0)
+
+
+@pytest.mark.parametrize("m", [AVX2, AVX512])
+def test_slabs_do_not_grow_with_the_dilation(m):
+    sizes = {}
+    for d in (1, 16, 64, 1024, 65536):
+        out = (1, 60, 700)
+        size = (1, 60 + 2 * d, 700 + 2 * d)
+        p = layer(16, 16, size, (1, 3, 3), padding=0, dilation=(1, d, d))
+        assert p.out == out
+        plan = kernels(p, m, "direct", WeightUse.KEPT).steps[0].plan
+        sizes[d] = plan.channel / _problem.volume(plan.box)
+    assert max(sizes.values()) <= 9.2
 
 
 def test_integers_are_summed_as_they_are():

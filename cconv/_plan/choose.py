@@ -10,8 +10,8 @@ flat       1 x 1 kernels without padding and stride: the spatial axes are one.
 winograd   undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the cost model says that it is faster; a
            dilated layer as the undilated ones that it interleaves.
 rows       up to ROWS_CHANNELS output channels a group: filling panels would cost as much as multiplying them.
-taps       when even the smallest slab of padded input would not fit SLAB_MOST (dilations of thousands).
-gemm       everything else: an implicit GEMM on the register tile.
+taps       when even the smallest slab of padded input would not fit SLAB_MOST (100,000 dilated taps).
+gemm       everything else: an implicit GEMM on the register tile, with panels where rows do not fill vectors.
 phases     transposed convolutions are one convolution a phase; those along W that are all gemm are written as one, and
            of long strides (input gradients of 1-D convolutions) they are stacked as channels of one.
 

@@ -13,10 +13,11 @@ from .machine import L1, L2, SLAB_MOST, Kernel, Machine, ceil_div
 
 ROWS_CHANNELS = 3
 ROWS_TAPS = 4096  # of one k block of the rows kernel
-# What filling a panel takes beside multiplying it, and writing two vectors in pieces, in rows of the tile: measured
-# with AVX2 and AVX-512. Panels of whole rows are filled by plain copies.
-FILL_ROWS, FILL_PIECES = 4, 8
-WRITE_PIECES = 8
+# Cycles, measured with AVX2 and AVX-512: filling a term of a panel, of whole rows and of pieces (narrow, wide vectors);
+# writing or reading two vectors in pieces, a row of the tile; a row of the slab, and each of its vectors.
+FILL_ROWS, FILL_PIECES = 4, (5, 8)
+WRITE_PIECES = 25
+COPY_ROW, COPY_VECTOR = 12, 5
 JOINED_MOST = 8  # phases that are written as one, as many as the kernel has room for
 
 
@@ -217,8 +218,8 @@ def fit_slab(p: ConvProblem, m: Machine, c_block: int, wanted: int) -> Slab:
 # ---------------------------------------------------------------- vectors in place
 
 
-def unpanelled_slab(p: ConvProblem, m: Machine, flat: bool) -> Slab | None:
-    """The slab of every channel, or None where it would not fit L2 with boxes that are worth it.
+def unpanelled_slab(p: ConvProblem, m: Machine, flat: bool) -> Slab:
+    """The slab of a k block: every channel if that fits L2, else so many that a block has 400 terms or more.
 
     Of few channels boxes are larger: rows that neighbours share are copied once."""
     room = L2 if m.wide else L2 // 2
@@ -229,11 +230,13 @@ def unpanelled_slab(p: ConvProblem, m: Machine, flat: bool) -> Slab | None:
         wanted *= 2
     while True:
         slab = boxed_slab(p, m, p.C, wanted, flat)
-        if p.C * slab.channel * m.itemsize <= room:
-            return slab
+        fits = room // max(1, slab.channel * m.itemsize)
+        if fits >= min(p.C, ceil_div(400, volume(p.kernel))):
+            blocks = ceil_div(p.C, min(p.C, fits))
+            return slab._replace(c_block=ceil_div(p.C, blocks))
         wanted = wanted * 3 // 4
         if wanted < 4 * m.panel:
-            return None
+            return slab._replace(c_block=max(1, min(p.C, fits)))
 
 
 def can_run_on(slab: Slab, p: ConvProblem) -> bool:
@@ -242,8 +245,9 @@ def can_run_on(slab: Slab, p: ConvProblem) -> bool:
 
 
 def box_cycles(p: ConvProblem, m: Machine, slab: Slab, tiles: float) -> float:
-    """Of every box: what so many tiles and the slab take, in rows of the tile times terms."""
-    copied = 3 * p.C * slab.channel / m.lanes
+    """Of every box: its tiles (a term of a row of one takes a cycle), and the slab of every channel."""
+    rows = slab.channel / slab.size[2]
+    copied = p.C * rows * (COPY_ROW + COPY_VECTOR * slab.size[2] / m.lanes)
     boxes = volume(triple(map(ceil_div, p.out, slab.box)))
     return boxes * (tiles * p.C * volume(p.kernel) + copied)
 
@@ -256,17 +260,20 @@ def unpanelled_cycles(p: ConvProblem, m: Machine, slab: Slab, flat: bool) -> flo
         pieces = True
     else:
         vectors = depth * height * ceil_div(width, m.lanes)
-        pieces = width < m.lanes
-    tiles = ceil_div(vectors, 2) * p.O * (1 + (WRITE_PIECES if pieces else 2) / terms)
+        pieces = width < m.lanes or (slab.c_block < p.C and width % m.lanes > 0)
+    blocks = 2 * ceil_div(p.C, slab.c_block) - 1  # times that sums are read or written
+    written = (WRITE_PIECES if pieces else 2) * blocks / terms
+    # an odd last vector is left to two tiles at once
+    pairs = vectors / 2 if p.O > m.tile_rows else ceil_div(vectors, 2)
+    tiles = pairs * p.O * (1 + written)
     return box_cycles(p, m, slab, tiles)
 
 
-def panelled_cycles(p: ConvProblem, m: Machine, slab: Slab, samples: int) -> float:
-    """The same with panels, for one sample."""
-    panels = samples * volume(slab.box) / m.panel
-    panels = ceil(2 * panels) / 2  # the last may be half
-    fill = FILL_PIECES if slab.box[2] % m.panel else FILL_ROWS
-    return box_cycles(p, m, slab, panels / samples * (1.05 * p.O + fill))
+def panelled_cycles(p: ConvProblem, m: Machine, slab: Slab) -> float:
+    """The same with panels, for a sample alone: the choice does not depend on the batch."""
+    panels = ceil(2 * volume(slab.box) / m.panel) / 2  # the last may be half
+    fill = FILL_PIECES[m.wide] if slab.box[2] % m.panel else FILL_ROWS
+    return box_cycles(p, m, slab, panels * (1.05 * p.O + fill))
 
 
 def unpanelled(p: ConvProblem, m: Machine, cycles: float) -> tuple[Slab, bool] | None:
@@ -274,7 +281,8 @@ def unpanelled(p: ConvProblem, m: Machine, cycles: float) -> tuple[Slab, bool] |
     best = None
     for flat in (False, True):
         slab = unpanelled_slab(p, m, flat)
-        if slab is None or (flat and not can_run_on(slab, p)):
+        fits = slab.c_block * slab.channel * m.itemsize <= SLAB_MOST
+        if not fits or (flat and not can_run_on(slab, p)):
             continue
         here = unpanelled_cycles(p, m, slab, flat)
         if here < cycles:
@@ -321,7 +329,7 @@ def direct(p: ConvProblem, m: Machine, most: int | None = None) -> Planned:
     reason = "implicit GEMM on the register tile"
     samples = samples_of(p, m, slab) if alone else 1
     if alone:
-        found = unpanelled(p, m, panelled_cycles(p, m, slab, samples))
+        found = unpanelled(p, m, panelled_cycles(p, m, slab))
         if found:
             plan = tiling(p, m, found[0], volume(p.kernel))._replace(flat=found[1])
             return Planned(Kernel.GEMM, plan, reason + ", its rows read in place")

@@ -3,9 +3,9 @@ cconv.kernels.<isa>.<dtype>.<module>, and each holds the tables of its kernels (
 
 Kernel -> when it is used -> files; the choice itself is _plan/choose.py.
 
-gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd
+gemm         dense and grouped convolution                                     conv.pyx, gemm.pxd, vectors.pxd
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
-taps         slabs that would not fit the workspace (dilations of thousands)   conv.pyx, taps.pxd
+taps         slabs that would not fit the workspace (100,000 dilated taps)     conv.pyx, taps.pxd
 phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
 winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
@@ -21,7 +21,9 @@ shuffle.h and extrema.h). What is in a .pxd is inlined, always, at each of its c
 Glossary: one meaning each.
 
 slab      the zero-padded copy of the input rows that a box of outputs reads
-strands   the slab's columns, de-interleaved by the stride: every tap reads a contiguous run
+strands   the slab's columns, de-interleaved by the stride: every tap reads a contiguous run; where it is flat, the rows too
+gathered  a slab of only the rows that taps touch, tap behind tap: of dilations longer than a box
+flat      of gemm: vectors run on from one slab row into the next; of a strategy: the spatial axes are one
 rows      lines along W of an array; the kernel of this name reads them in place
 box       output positions of one item; item: what one thread takes, about a millisecond at most
 tile      the register tile: tile_rows (MR) output channels x 2 vectors of positions

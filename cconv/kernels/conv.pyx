@@ -10,7 +10,7 @@ One item is a box of output positions of one group and of one sample or a few. F
 k block) after the other,
   1. fill_box copies the input rows that the box reads into a zero-padded slab (L2), the columns de-interleaved by the
      stride, so that every tap of every output row is a contiguous run (slab.pxd);
-  2. gemm.pxd or rows.pxd sums them.
+  2. gemm.pxd, vectors.pxd or rows.pxd sums them.
 taps.pxd works without either. phases.pxd joins what gemm sums for the phases of a transposed convolution.
 
 Each output is one chain of multiply-adds in the order c, kd, kh, kw, or c, kd, kw, kh under `kw_first`, which depends
@@ -28,7 +28,7 @@ from cconv.kernels.rows cimport RowTiles, Strip, one_piece, rows_block, shared_r
 from cconv.kernels.simd cimport MR, NR, VL, real
 from cconv.kernels.slab cimport fill_box, row_at
 from cconv.kernels.taps cimport taps_row
-from cconv.kernels.vectors cimport Vectors, list_bytes, list_vectors, sum_vectors
+from cconv.kernels.vectors cimport VectorList, list_bytes, list_vectors, sum_vectors
 
 
 cdef extern from "stamp.h":
@@ -40,26 +40,17 @@ cdef extern from "stamp.h":
 cdef Py_ssize_t list_terms(ConvJob *job, Py_ssize_t *off, Py_ssize_t channels, Py_ssize_t t0,
                            Py_ssize_t t1) noexcept nogil:
     """Slab offset of each (channel, tap) of a k block; returns how many."""
-    cdef Py_ssize_t c, t, z, y, x, n = 0, kw = job.p.kernel[2], kh = job.p.kernel[1], at, strands = job.t.strands
-    for c in range(channels):
-        if t1 - t0 == taps_of(job):
-            # every tap: no division but for a strided row, which lies in strands
-            for z in range(job.p.kernel[0]):
-                for y in range(kh):
-                    at = c * job.t.channel + z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
-                    for x in range(kw):
-                        off[n] = at + x * job.t.sd[2] if strands == 1 else (
-                            at + x * job.t.sd[2] % strands * job.t.strand + x * job.t.sd[2] // strands)
-                        n += 1
-            continue
-        for t in range(t0, t1):
-            z = t // (kh * kw)
-            y = t // kw % kh
-            x = t % kw * job.t.sd[2]
-            off[n] = (c * job.t.channel + z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
-                      + x % strands * job.t.strand + x // strands)
-            n += 1
-    return n
+    cdef Py_ssize_t t, z, y, x, n = 0, kw = job.p.kernel[2], kh = job.p.kernel[1], strands = job.t.strands
+    for t in range(t0, t1):
+        z = t // (kh * kw)
+        y = t // kw % kh
+        x = t % kw * job.t.sd[2]
+        off[n] = (z * job.t.sd[0] * job.t.plane + row_at(job, y * job.t.sd[1])
+                  + x % strands * job.t.strand + x // strands)
+        n += 1
+    for n in range(n, n * channels):
+        off[n] = off[n - t1 + t0] + job.t.channel
+    return channels * (t1 - t0)
 
 
 cdef void fill_conv(ConvJob *job, Box *box, real *slab, Py_ssize_t c0, Py_ssize_t c1) noexcept nogil:
@@ -72,7 +63,7 @@ cdef void sum_panels(ConvJob *job, Box *box, Block *block, real *panels, real *d
 
 
 cdef void sum_unpanelled(ConvJob *job, Box *box, Block *block, real *weights) noexcept nogil:
-    cdef Vectors all
+    cdef VectorList all
     list_vectors(job, box, <char *>(weights + lines(weights_of_tile(job) * sizeof(real)) // sizeof(real)), &all)
     sum_vectors(job, box, block, &all, weights)
 
@@ -223,7 +214,7 @@ cdef Py_ssize_t weights_of_tile(ConvJob *job) noexcept nogil:
 
 
 cdef void lay_out_gemm(void *conv_job) noexcept nogil:
-    """Offsets of the terms of a k block, slab, and panels, which vectors run past; or the weights of a tile and a list."""
+    """Offsets of the terms of a k block, slab, and panels, which vectors run past; or a tile's weights and a list."""
     cdef ConvJob *job = <ConvJob *>conv_job
     cdef Py_ssize_t count = job.t.c_block * job.t.t_block, size
     if job.t.panelled:

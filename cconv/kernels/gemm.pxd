@@ -10,8 +10,9 @@ from libc.string cimport memset
 
 from cconv.kernels.box cimport Box, taps_of
 from cconv.kernels.job cimport ConvJob
-from cconv.kernels.simd cimport (MR, NR, VL, blend, copy_line, get_lines, lanes_from, load, put_lines, real, set1, store,
-                                 vec)
+from cconv.kernels.simd cimport (
+    MR, NR, VL, blend, copy_line, get_lines, lanes_from, load, put_lines, real, set1, store, vec,
+)
 from cconv.kernels.tile cimport Product, any_pair, any_tile, tile_row
 
 

@@ -66,6 +66,39 @@ CCONV_INLINE vec odd_of(vec a, vec b) {
     return CCONV_SHUFFLE(a, b, 1, 3, 5, 7, 9, 11, 13, 15, 17, 19, 21, 23, 25, 27, 29, 31);
 #endif
 }
+/* a[i] = p[3i], b[i] = p[3i + 1], c[i] = p[3i + 2] */
+CCONV_INLINE void load3(const real *p, vec *a, vec *b, vec *c) {
+    vec u = load(p), v = load(p + VL), w = load(p + 2 * VL);
+#if CCONV_LANES == 2
+    *a = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 0, 3), w,
+                       0, 1);
+    *b = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 1, 0), w,
+                       0, 2);
+    *c = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 2, 0), w,
+                       0, 3);
+#elif CCONV_LANES == 4
+    *a = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 0, 3, 6, 0), w,
+                       0, 1, 2, 5);
+    *b = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 1, 4, 7, 0), w,
+                       0, 1, 2, 6);
+    *c = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 2, 5, 0, 0), w,
+                       0, 1, 4, 7);
+#elif CCONV_LANES == 8
+    *a = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 0, 3, 6, 9, 12, 15, 0, 0), w,
+                       0, 1, 2, 3, 4, 5, 10, 13);
+    *b = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 1, 4, 7, 10, 13, 0, 0, 0), w,
+                       0, 1, 2, 3, 4, 8, 11, 14);
+    *c = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 2, 5, 8, 11, 14, 0, 0, 0), w,
+                       0, 1, 2, 3, 4, 9, 12, 15);
+#else
+    *a = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 0, 3, 6, 9, 12, 15, 18, 21, 24, 27, 30, 0, 0, 0, 0, 0), w,
+                       0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 17, 20, 23, 26, 29);
+    *b = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 1, 4, 7, 10, 13, 16, 19, 22, 25, 28, 31, 0, 0, 0, 0, 0), w,
+                       0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 18, 21, 24, 27, 30);
+    *c = CCONV_SHUFFLE(CCONV_SHUFFLE(u, v, 2, 5, 8, 11, 14, 17, 20, 23, 26, 29, 0, 0, 0, 0, 0, 0), w,
+                       0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 16, 19, 22, 25, 28, 31);
+#endif
+}
 /* a[i] = p[4i], b[i] = p[4i + 1], c[i] = p[4i + 2], d[i] = p[4i + 3] */
 CCONV_INLINE void load4(const real *p, vec *a, vec *b, vec *c, vec *d) {
     vec e0, e1, o0, o1;
@@ -108,6 +141,12 @@ CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) {
     for (int i = 0; i < VL; i++)
         for (int j = 0; j < 4; j++) p[4 * i + j] = t[j][i];
 }
+CCONV_INLINE void load3(const real *p, vec *a, vec *b, vec *c) {
+    real t[3][VL];
+    for (int i = 0; i < VL; i++)
+        for (int j = 0; j < 3; j++) t[j][i] = p[3 * i + j];
+    *a = load(t[0]); *b = load(t[1]); *c = load(t[2]);
+}
 CCONV_INLINE void store2(real *p, vec a, vec b) {
     real t[2][VL];
     store(t[0], a); store(t[1], b);
@@ -123,6 +162,7 @@ CCONV_INLINE void load2(const real *p, vec *even, vec *odd) {
 #endif
 #else
 CCONV_INLINE void load2(const real *p, vec *even, vec *odd) { *even = p[0]; *odd = p[1]; }
+CCONV_INLINE void load3(const real *p, vec *a, vec *b, vec *c) { *a = p[0]; *b = p[1]; *c = p[2]; }
 CCONV_INLINE void load4(const real *p, vec *a, vec *b, vec *c, vec *d) { *a = p[0]; *b = p[1]; *c = p[2]; *d = p[3]; }
 CCONV_INLINE void store2(real *p, vec a, vec b) { p[0] = a; p[1] = b; }
 CCONV_INLINE void store4(real *p, vec a, vec b, vec c, vec d) { p[0] = a; p[1] = b; p[2] = c; p[3] = d; }

@@ -22,6 +22,7 @@ cdef extern from "simd.h" nogil:
 
 cdef extern from "shuffle.h" nogil:
     void load2(const real *p, vec *even, vec *odd)
+    void load3(const real *p, vec *a, vec *b, vec *c)
     void load4(const real *p, vec *a, vec *b, vec *c, vec *d)
     void store2(real *p, vec a, vec b)
     void store4(real *p, vec a, vec b, vec c, vec d)

@@ -1,12 +1,14 @@
 # cython: cdivision=True
 # The slab: the zero-padded copy of the input rows that a box of outputs reads, shared by the kernels as inline
 # functions. Columns lie de-interleaved by the stride (`strands` runs of slab[2] columns), so that every tap of every
-# output row is a contiguous run. Padding modes live here and nowhere else.
+# output row is a contiguous run; where vectors run on over rows (`row_strands`), the rows too, each strand a plane. Of
+# dilations longer than a box only the rows that a tap touches are held, tap behind tap (`apart`). Padding modes
+# live here and nowhere else.
 from libc.string cimport memset
 
 from cconv.kernels.box cimport Box
 from cconv.kernels.job cimport PAD_CIRCULAR, PAD_REFLECT, PAD_ZEROS, ConvJob
-from cconv.kernels.simd cimport VL, copy_line, load, load2, real, set1, store, vec
+from cconv.kernels.simd cimport VL, copy_line, load, load2, load3, load4, real, set1, store, vec
 
 
 cdef inline Py_ssize_t source(Py_ssize_t i, Py_ssize_t L, int mode) noexcept nogil:
@@ -64,75 +66,94 @@ cdef inline void fill_strand(ConvJob *job, real *to, const real *x, const Line *
         to[j] = x[i * job.xs[2]] if i >= 0 else <real>0
 
 
-cdef inline void fill_pair_edge(ConvJob *job, real *to, const real *x, Py_ssize_t at, Py_ssize_t first,
-                                Py_ssize_t last) noexcept nogil:
-    """Pairs of fill_pair that reach over the input."""
-    cdef Py_ssize_t j, i
-    for j in range(first, last):
-        i = source(at + 2 * j, job.p.size[2], job.p.mode)
-        to[j] = x[i] if i >= 0 else <real>0
-        i = source(at + 1 + 2 * j, job.p.size[2], job.p.mode)
-        to[job.t.strand + j] = x[i] if i >= 0 else <real>0
+cdef inline void part(const int S, const real *p, vec *v) noexcept nogil:
+    """v[r][j] = p[S*j + r]"""
+    if S == 2: load2(p, &v[0], &v[1])
+    elif S == 3: load3(p, &v[0], &v[1], &v[2])
+    else: load4(p, &v[0], &v[1], &v[2], &v[3])
 
 
-cdef inline void fill_short_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
-    """fill_pair for strands that fit a vector each, and zeros outside. Whole vectors are written, the second strand
-    behind the first: what runs over is filled later."""
-    cdef Py_ssize_t n = job.t.slab[2], first = max(<Py_ssize_t>0, at), last = min(job.p.size[2], at + 2 * n)
-    cdef real row[2 * 16]
-    cdef vec even, odd
-    store(row, set1(<real>0))
-    store(row + VL, set1(<real>0))
+cdef inline void fill_group(const int S, ConvJob *job, real *to, const real *x, Py_ssize_t at,
+                            Py_ssize_t j) noexcept nogil:
+    """Position j of every strand, where some columns lie outside."""
+    cdef Py_ssize_t i
+    cdef int r
+    for r in range(S):
+        i = source(at + S * j + r, job.p.size[2], job.p.mode)
+        to[r * job.t.strand + j] = x[i] if i >= 0 else <real>0
+
+
+cdef inline void fill_groups(const int S, ConvJob *job, real *to, const real *x, Py_ssize_t at, Py_ssize_t first,
+                             Py_ssize_t last) noexcept nogil:
+    """Positions first .. last of every strand, all of them inside; at least a vector."""
+    cdef Py_ssize_t j = first
+    cdef vec v[4]
+    cdef int r
+    while j + VL < last:
+        part(S, x + at + S * j, v)
+        for r in range(S):
+            store(to + r * job.t.strand + j, v[r])
+        j += VL
+    part(S, x + at + S * (last - VL), v)
+    for r in range(S):
+        store(to + r * job.t.strand + last - VL, v[r])
+
+
+cdef inline void fill_strands(const int S, ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
+    """The S strands of one row in one sweep; position j of strand r is column at + S*j + r."""
+    cdef Py_ssize_t n = job.t.slab[2], L = job.p.size[2], j, a, b
+    cdef vec zero = set1(<real>0)
+    cdef int r
+    # groups a <= j < b lie inside the input with all columns
+    a = 0 if at >= 0 else min(n, (-at + S - 1) // S)
+    b = max(a, min(n, (L - at) // S if at < L else 0))
+    if job.p.mode == PAD_ZEROS and a < VL <= b - a and n - b < VL:
+        for r in range(S):
+            store(to + r * job.t.strand, zero)
+            store(to + r * job.t.strand + n - VL, zero)
+        if a: fill_group(S, job, to, x, at, a - 1)
+        if b < n: fill_group(S, job, to, x, at, b)
+        fill_groups(S, job, to, x, at, a, b)
+        return
+    for j in range(a):
+        fill_group(S, job, to, x, at, j)
+    if b - a >= VL:
+        fill_groups(S, job, to, x, at, a, b)
+    else:
+        for j in range(a, b):
+            for r in range(S):
+                to[r * job.t.strand + j] = x[at + S * j + r]
+    for j in range(b, n):
+        fill_group(S, job, to, x, at, j)
+
+
+cdef inline void fill_short_strands(const int S, ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
+    """fill_strands for strands that fit a vector each, and zeros outside. Whole vectors are written, a strand behind
+    the other: what runs over is filled later."""
+    cdef Py_ssize_t n = job.t.slab[2], first = max(<Py_ssize_t>0, at), last = min(job.p.size[2], at + S * n)
+    cdef real row[4 * 16]
+    cdef vec v[4]
+    cdef int r
+    for r in range(S):
+        store(row + r * VL, set1(<real>0))
     if last > first:
         copy_line(row + first - at, x + first, last - first)
-    load2(row, &even, &odd)
-    store(to, even)
-    store(to + job.t.strand, odd)
+    part(S, row, v)
+    for r in range(S):
+        store(to + r * job.t.strand, v[r])
 
 
-cdef inline void fill_pair(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
-    """Both strands of one row for stride 2 in one sweep; the columns of the second stand at at + 1 + 2j."""
-    cdef Py_ssize_t n = job.t.slab[2], next = job.t.strand, L = job.p.size[2], j, a, b
-    cdef vec even, odd, zero = set1(<real>0)
-    # pairs a <= j < b lie inside the input with both columns
-    a = 0 if at >= 0 else min(n, (-at + 1) // 2)
-    b = max(a, min(n, (L - at) // 2 if at < L else 0))
-    if job.p.mode == PAD_ZEROS and a < VL <= b - a and n - b < VL:
-        # the edges, of which no more than a column lies inside
-        store(to, zero)
-        store(to + next, zero)
-        store(to + n - VL, zero)
-        store(to + next + n - VL, zero)
-        if a and 0 <= at + 2 * a - 1:
-            to[next + a - 1] = x[at + 2 * a - 1]
-        if b < n and at + 2 * b < L:
-            to[b] = x[at + 2 * b]
-        j = a
-        while j + VL < b:
-            load2(x + at + 2 * j, &even, &odd)
-            store(to + j, even)
-            store(to + next + j, odd)
-            j += VL
-        load2(x + at + 2 * (b - VL), &even, &odd)
-        store(to + b - VL, even)
-        store(to + next + b - VL, odd)
-        return
-    fill_pair_edge(job, to, x, at, 0, a)
-    j = a
-    while j + VL <= b:
-        load2(x + at + 2 * j, &even, &odd)
-        store(to + j, even)
-        store(to + next + j, odd)
-        j += VL
-    if j < b and b - a >= VL:
-        load2(x + at + 2 * (b - VL), &even, &odd)
-        store(to + b - VL, even)
-        store(to + next + b - VL, odd)
-        j = b
-    for j in range(j, b):
-        to[j] = x[at + 2 * j]
-        to[next + j] = x[at + 1 + 2 * j]
-    fill_pair_edge(job, to, x, at, b, n)
+cdef inline void fill_any_strands(ConvJob *job, real *to, const real *x, Py_ssize_t at) noexcept nogil:
+    cdef bint short = job.p.mode == PAD_ZEROS and job.t.slab[2] <= VL and job.t.strand == job.t.slab[2]
+    if job.t.strands == 2:
+        if short: fill_short_strands(2, job, to, x, at)
+        else: fill_strands(2, job, to, x, at)
+    elif job.t.strands == 3:
+        if short: fill_short_strands(3, job, to, x, at)
+        else: fill_strands(3, job, to, x, at)
+    else:
+        if short: fill_short_strands(4, job, to, x, at)
+        else: fill_strands(4, job, to, x, at)
 
 
 cdef inline void fill_row(real *to, const real *x, const Line *line) noexcept nogil:
@@ -213,7 +234,7 @@ cdef inline void fill_taps(ConvJob *job, real *to, const real *row, const Line *
 cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real *x, Py_ssize_t c0,
                            Py_ssize_t c1) noexcept nogil:
     """Copies channels c0..c1 of the rows of one sample that a box reads."""
-    cdef Py_ssize_t c, z, y, s, iz, iy, r, rows = job.t.row_strands
+    cdef Py_ssize_t c, z, y, s, iz, iy, r, k, rows = job.t.row_strands
     cdef int mode = job.p.mode
     cdef Py_ssize_t nz = (box.extent[0] - 1) * job.t.ss[0] + (job.p.kernel[0] - 1) * job.t.sd[0] + 1
     cdef Py_ssize_t ny = (box.extent[1] - 1) * job.t.ss[1] + (job.p.kernel[1] - 1) * job.t.sd[1] + 1
@@ -223,13 +244,12 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
     line.n = job.t.slab[2]
     line.hop = job.t.strands * job.t.step[2]
     cdef bint gathered = job.t.sd[2] != job.t.apart[2]
-    cdef bint pair = line.hop == 2 and job.t.strands == 2 and job.xs[2] == 1
-    cdef bint short = pair and mode == PAD_ZEROS and line.n <= VL and job.t.strand == line.n
+    cdef bint swept = line.hop == job.t.strands and 2 <= line.hop <= 4 and job.xs[2] == 1
     cdef bint plain = line.hop == 1 and job.xs[2] == 1 and mode == PAD_ZEROS
     cdef bint one_plane = (plain and nz == 1 and line.n <= VL and job.p.size[0] == 1 and job.t.step[1] == 1
                            and box.start[0] - job.p.before[0] == 0 and rows == 1 and not gathered
                            and job.t.sd[1] == job.t.apart[1])
-    for r in range(1 if pair else job.t.strands):
+    for r in range(1 if swept else job.t.strands):
         line.at = (box.start[2] * job.t.ss[2] + r) * job.t.step[2] - job.p.before[2]
         bound(job, &line)
         for c in range(c0, c1):
@@ -247,17 +267,14 @@ cdef inline void fill_slab(ConvJob *job, const Box *box, real *slab, const real 
                                 job.p.size[1], mode)
                     row = x + c * job.xc + iz * job.xs[0] + iy * job.xs[1]
                     if iz < 0 or iy < 0:
-                        memset(to, 0, line.n * sizeof(real))
-                        if pair:
-                            memset(to + job.t.strand, 0, line.n * sizeof(real))
+                        for k in range(job.t.strands if swept else 1):
+                            memset(to + k * job.t.strand, 0, line.n * sizeof(real))
                     elif gathered:
                         fill_taps(job, to, row, &line, plain)
                     elif plain:
                         fill_row(to, row, &line)
-                    elif short:
-                        fill_short_pair(job, to, row, line.at)
-                    elif pair:
-                        fill_pair(job, to, row, line.at)
+                    elif swept:
+                        fill_any_strands(job, to, row, line.at)
                     else:
                         fill_strand(job, to, row, &line)
                     to += job.t.row

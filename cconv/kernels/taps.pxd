@@ -1,5 +1,6 @@
 # cython: cdivision=True
-# taps: straight from the input, a tap at a time, for slabs that would not fit the workspace (dilations of thousands).
+# taps: straight from the input, a tap at a time, for slabs that would not fit the workspace even where
+# only the rows that taps touch are gathered (100,000 dilated taps and more).
 # Regions of an output row: outputs a <= ow < b read inside the input, those before and behind only under a padding
 # mode.
 from cconv.kernels.box cimport Box, taps_of
