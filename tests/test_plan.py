@@ -295,6 +295,14 @@ def test_pointwise_layers_are_flat():
     assert not found.flat
 
 
+@pytest.mark.parametrize("m", [AVX2, AVX512])
+def test_weights_are_packed_where_many_items_share_them(m):
+    p = layer(64, 64, (14, 14), (3, 3))
+    for use, fused in ((WeightUse.ONCE, True), (WeightUse.BATCH, True), (WeightUse.KEPT, False)):
+        assert winograd.winograd(p, 6, m, use).fused == fused
+        assert not winograd.winograd(p._replace(N=64), 6, m, use).fused
+
+
 def test_dilated_layers_are_interleaved_for_winograd():
     p = layer(64, 64, (56, 56), (3, 3), dilation=(1, 2, 2))
     found = kernels(p, AVX512, "auto", WeightUse.KEPT)

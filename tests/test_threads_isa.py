@@ -54,6 +54,13 @@ CASES = [
         (36, 32, 3, 3),
         {"padding": 2, "dilation": 2, "algorithm": "winograd"},
     ),
+    ("conv2d", (3, 32, 33, 29), (40, 32, 5, 5), {"padding": 2, "algorithm": "winograd"}),
+    ("conv2d", (2, 33, 9, 31), (29, 33, 5, 1), {"padding": 1, "algorithm": "winograd"}),
+    ("conv2d", (2, 33, 31, 7), (29, 33, 3, 1), {"padding": 1, "algorithm": "winograd"}),
+    ("conv2d", (2, 40, 5, 90), (20, 40, 1, 5), {"padding": 2, "algorithm": "winograd"}),
+    # so many samples that their weights are packed, and of one alone read as they lie
+    ("conv2d", (40, 40, 9, 9), (33, 40, 3, 3), {"padding": 1, "algorithm": "winograd"}),
+    ("conv2d", (40, 40, 7, 7), (33, 40, 5, 5), {"padding": 2, "algorithm": "winograd"}),
     ("conv2d", (2, 64, 40, 40), (33, 64, 1, 1), {}),
     ("conv2d", (2, 32, 61, 61), (48, 32, 3, 3), {"padding": 1, "stride": 2}),
     ("conv2d", (2, 48, 50, 50), (48, 1, 5, 5), {"padding": 2, "groups": 48}),

@@ -170,7 +170,7 @@ def served(name: str, wanted: str, chosen: str) -> None:
     if wanted == "winograd" and chosen != "winograd":
         raise ValueError(
             f"{name}: algorithm='winograd' cannot serve this convolution: it needs float weights with "
-            f"3 taps along W, 1 or 3 along H, and stride 1"
+            f"3 or 5 taps along H, W or both, and stride 1"
         )
 
 

@@ -7,7 +7,7 @@ floats     integers whose sums a float holds exactly, where that work is worth a
 doubled    complex convolutions as real ones of twice the channels.
 fft        kernels of 256 taps and more where the cost model of `fft.pays` says so.
 flat       1 x 1 kernels without padding and stride: the spatial axes are one.
-winograd   undilated 3 x 3, 1 x 3 and 3 x 3 x 3 kernels of stride 1, where the cost model says that it is faster; a
+winograd   undilated kernels of 3 or 5 taps along H, W or both and of stride 1, where the cost model says so; a
            dilated layer as the undilated ones that it interleaves.
 rows       up to ROWS_CHANNELS output channels a group: filling panels would cost as much as multiplying them.
 taps       when even the smallest slab of padded input would not fit SLAB_MOST (100,000 dilated taps).

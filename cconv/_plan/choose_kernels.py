@@ -93,7 +93,7 @@ def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> tuple[l
         and p.dilation != ONE
         and p.stride == ONE
         and p.mode == PadMode.PAD_ZEROS
-        and (p.kernel[1] == 3 or forced)  # along one axis the gathers eat the gain
+        and (p.kernel[1] > 1 < p.kernel[2] or forced)  # along one axis the gathers eat the gain
     ):
         parts = interleaved(p)
         able = parts and all(best_patch(part.problem, m, use, forced) for part in parts)
@@ -103,10 +103,10 @@ def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> tuple[l
 
 
 def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> Choice:
-    if algorithm != "direct" and p.kernel[2] == 3:
-        patch = best_patch(p, m, use, algorithm == "winograd")
-        if patch:
-            return Choice(Kernel.WINOGRAD, winograd(p, patch, m), winograd_reason(p, patch))
+    if algorithm != "direct":
+        points = best_patch(p, m, use, algorithm == "winograd")
+        if points:
+            return Choice(Kernel.WINOGRAD, winograd(p, points, m, use), winograd_reason(p, points))
     return Choice(*direct(p, m))
 
 

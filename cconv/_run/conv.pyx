@@ -248,7 +248,7 @@ cdef class ConvProgram(Program):
         job.p = fields(step.problem, job.p)
         if step.kernel is Kernel.WINOGRAD:
             job.wino = fields(plan, job.wino)
-            job.t.packed = True
+            job.t.packed = not job.wino.fused
         else:
             job.t = fields(plan, job.t)
             if not 1 <= job.t.phases <= PHASES_MOST:
@@ -431,7 +431,8 @@ cdef class ConvProgram(Program):
         box = job.t.box
         if step.kernel is Kernel.WINOGRAD:
             m = self.strategy.machine
-            box = (job.wino.panels * 2 * m.lanes, max(1, job.wino.high - 2), job.wino.patch - 2)
+            box = (job.wino.panels * 2 * m.lanes, job.wino.high - job.p.kernel[1] + 1,
+                   job.wino.patch - job.p.kernel[2] + 1)
         while i < code.count:
             if computes(&code.jobs[i]):
                 shared = share(code.steps[i].table, &code.jobs[i], code.work, limit, False)

@@ -7,7 +7,7 @@ gemm         dense and grouped convolution                                     c
 rows         few output channels a group: depthwise, image filters             conv.pyx, rows.pxd
 taps         slabs that would not fit the workspace (100,000 dilated taps)     conv.pyx, taps.pxd
 phases       transposed convolutions with stride: phases along W, interleaved  conv.pyx, gemm.pxd, phases.pxd
-winograd     3 taps along one axis or two, where it pays                       winograd.pyx, patches.pxd, transforms.pxd
+winograd     3 or 5 taps along one axis or two, where it pays                  winograd.pyx, patches.pxd, transforms.pxd
 weight_grad  gradients of convolutions by their weights                        weight_grad.pyx, outer.pxd, dots.pxd
 weight_taps  the same where slabs would not fit                                weight_grad.pyx
 pool         maximum, sum and average; indices; adaptive windows               pool.pyx, across.pxd, tapped.pxd

@@ -62,12 +62,14 @@ cdef struct ConvTiling:
     Py_ssize_t dense                # phases: elements of one channel's sums
 
 cdef struct WinogradTiling:
-    Py_ssize_t patch                # 6 for F(4), 4 for F(2)
-    Py_ssize_t high                 # rows of a patch: patch, or 1 for kernels of one row
+    Py_ssize_t patch                # columns of a patch: 6 for F(4,3) and F(2,5), 4 for F(2,3), 1 for a column of taps
+    Py_ssize_t high                 # rows of a patch: as many, or 1 for one row of taps
     Py_ssize_t patches[2]           # along H and W
     Py_ssize_t panels               # panels of patches of one item
     Py_ssize_t blocks               # items of a group, before output channels are split
     Py_ssize_t plane                # elements from one position of the transformed weights to the next
+    int fused                       # weights are read as they lie, and transformed by every item as it needs them
+    Py_ssize_t at_once              # channels whose terms are transformed at once; all where weights are packed
 
 cdef struct ConvJob:
     ConvSizes p

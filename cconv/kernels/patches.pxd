@@ -1,11 +1,11 @@
 # cython: cdivision=True
-# Winograd's patches: gathered from the input by panels, transformed, and their outputs written. T is a patch's size,
-# high its rows: T, or 1 for kernels of one row. The lanes of a panel are patches; runs of them neighbour in a row of
-# patches.
+# Winograd's patches: gathered from the input by panels, transformed, and their outputs written. A patch has high rows
+# of T columns; either is 1 for kernels of one row or column. The lanes of a panel are patches; runs of them neighbour
+# in a row of patches.
 from cconv.kernels.job cimport ConvJob
 from cconv.kernels.simd cimport NR, VL, load, load2, load4, put_lines, real, set1, store, store2, store4, vec
 from cconv.kernels.slab cimport copy_run, source
-from cconv.kernels.transforms cimport input_axis, output_axis
+from cconv.kernels.transforms cimport input_axis, outs_of, output_axis
 
 
 cdef struct Patches:
@@ -65,33 +65,29 @@ cdef inline void fill_line(const ConvJob *job, real *line, const real *x, Py_ssi
         line[j] = x[i * job.xs[2]] if i >= 0 else <real>0
 
 
-cdef inline void deal_six(real *lanes, const real *line, Py_ssize_t n) noexcept nogil:
-    """lanes[c * (NR + VL) + t] = line[4t + c] for the six columns c of patch t < n."""
+cdef inline void deal_columns(const int T, const int wide, real *lanes, const real *line,
+                              Py_ssize_t n) noexcept nogil:
+    """lanes[c * (NR + VL) + t] = line[wide * t + c] for the T columns c of patch t < n; wide is 1, 2 or 4."""
     cdef Py_ssize_t t = 0, ld = NR + VL
     cdef vec a, b, d, e
+    cdef int c
     while t < n:
-        load4(line + 4 * t, &a, &b, &d, &e)
-        store(lanes + t, a)
-        store(lanes + ld + t, b)
-        store(lanes + 2 * ld + t, d)
-        store(lanes + 3 * ld + t, e)
-        load4(line + 4 * t + 4, &a, &b, &d, &e)
-        store(lanes + 4 * ld + t, a)
-        store(lanes + 5 * ld + t, b)
-        t += VL
-
-
-cdef inline void deal_four(real *lanes, const real *line, Py_ssize_t n) noexcept nogil:
-    """lanes[c * (NR + VL) + t] = line[2t + c] for the four columns c of patch t < n."""
-    cdef Py_ssize_t t = 0, ld = NR + VL
-    cdef vec a, b
-    while t < n:
-        load2(line + 2 * t, &a, &b)
-        store(lanes + t, a)
-        store(lanes + ld + t, b)
-        load2(line + 2 * t + 2, &a, &b)
-        store(lanes + 2 * ld + t, a)
-        store(lanes + 3 * ld + t, b)
+        if wide == 1:
+            store(lanes + t, load(line + t))
+        elif wide == 4:
+            load4(line + 4 * t, &a, &b, &d, &e)
+            store(lanes + t, a)
+            store(lanes + ld + t, b)
+            store(lanes + 2 * ld + t, d)
+            store(lanes + 3 * ld + t, e)
+            load4(line + 4 * t + 4, &a, &b, &d, &e)
+            store(lanes + 4 * ld + t, a)
+            store(lanes + 5 * ld + t, b)
+        else:
+            for c in range(T // 2):
+                load2(line + 2 * t + 2 * c, &a, &b)
+                store(lanes + 2 * c * ld + t, a)
+                store(lanes + (2 * c + 1) * ld + t, b)
         t += VL
 
 
@@ -105,9 +101,10 @@ cdef inline void clear_row(real *lanes, Py_ssize_t columns, Py_ssize_t n) noexce
             t += VL
 
 
-cdef inline void gather(const int T, ConvJob *job, Panel *panel, const real *x) noexcept nogil:
+cdef inline void gather(const int T, const int high, const int R, ConvJob *job, Panel *panel,
+                        const real *x) noexcept nogil:
     """One channel of the patches of a panel, at the depth that find_depth left."""
-    cdef Py_ssize_t high = job.wino.high, hop = 1 if high == 1 else T - 2, r, iy
+    cdef Py_ssize_t hop = outs_of(high, R), wide = outs_of(T, R), r, iy
     cdef int i
     cdef Patches *run
     cdef real *lanes
@@ -120,11 +117,8 @@ cdef inline void gather(const int T, ConvJob *job, Panel *panel, const real *x) 
                 clear_row(lanes, T, run.length)
                 continue
             fill_line(job, panel.line, x + run.n * job.xn + run.depth * job.xs[0] + iy * job.xs[1],
-                      run.tx * (T - 2) - job.p.before[2], (T - 2) * run.length + 2)
-            if T == 6:
-                deal_six(lanes, panel.line, run.length)
-            else:
-                deal_four(lanes, panel.line, run.length)
+                      run.tx * wide - job.p.before[2], wide * (run.length - 1) + T)
+            deal_columns(T, outs_of(T, R), lanes, panel.line, run.length)
 
 
 cdef inline void transform_input(const int T, const int high, const Panel *panel, real *u,
@@ -137,18 +131,19 @@ cdef inline void transform_input(const int T, const int high, const Panel *panel
         for r in range(high):
             for c in range(T):
                 d[r * T + c] = load(panel.lanes + (r * T + c) * ld + v * VL)
-            input_axis(T, &d[r * T], 1)
+            if T > 1:
+                input_axis(T, &d[r * T], 1)
         if high > 1:
             for c in range(T):
-                input_axis(T, &d[c], T)
+                input_axis(high, &d[c], T)
         for r in range(T * high):
             store(u + r * us + v * VL, d[r])
 
 
-cdef inline void transform_output(const int T, const int high, const Panel *panel, const Channel *channel,
-                                  vec *spoiled) noexcept nogil:
+cdef inline void transform_output(const int T, const int high, const int R, const Panel *panel,
+                                  const Channel *channel, vec *spoiled) noexcept nogil:
     """One output channel of a panel, back to lines of outputs; one that is not finite makes `spoiled` NaN."""
-    cdef int rows = 1 if high == 1 else T - 2
+    cdef int rows = outs_of(high, R), wide = outs_of(T, R)
     cdef int v, r, c
     cdef vec d[36]
     cdef vec h[24]
@@ -160,28 +155,37 @@ cdef inline void transform_output(const int T, const int high, const Panel *pane
     for v in range(panel.vectors):
         for r in range(T * high):
             d[r] = load(channel.m + r * channel.ms + v * VL)
-        if high > 1:
-            for c in range(T):
-                output_axis(T, &h[c], T, &d[c], T)
-            for r in range(T - 2):
-                output_axis(T, &o[r * (T - 2)], 1, &h[r * T], 1)
+        if high == 1:
+            output_axis(T, R, &o[0], 1, &d[0], 1)
+        elif T == 1:
+            output_axis(high, R, &o[0], 1, &d[0], 1)
         else:
-            output_axis(T, &o[0], 1, &d[0], 1)
-        for r in range((T - 2) * rows):
+            for c in range(T):
+                output_axis(T, R, &h[c], T, &d[c], T)
+            for r in range(rows):
+                output_axis(T, R, &o[r * wide], 1, &h[r * T], 1)
+        for r in range(wide * rows):
             bad = bad + o[r] * zero  # 0 x inf is NaN
         for r in range(rows):
-            if T == 6:
+            if wide == 4:
                 store4(lines + r * 4 * NR + v * 4 * VL, o[r * 4] + b, o[r * 4 + 1] + b, o[r * 4 + 2] + b,
                        o[r * 4 + 3] + b)
-            else:
+            elif wide == 2:
                 store2(lines + r * 2 * NR + v * 2 * VL, o[r * 2] + b, o[r * 2 + 1] + b)
+            else:
+                store(lines + r * NR + v * VL, o[r] + b)
     spoiled[0] = spoiled[0] + bad
 
 
-cdef inline void write_patches(const int T, const ConvJob *job, const Panel *panel,
+cdef inline Py_ssize_t outs_along(Py_ssize_t points, Py_ssize_t taps) noexcept nogil:
+    """Outputs of a patch along one axis."""
+    return points - taps + 1
+
+
+cdef inline void write_patches(const Py_ssize_t wide, const ConvJob *job, const Panel *panel,
                                const Channel *channel) noexcept nogil:
-    """The lines of outputs of a panel into y."""
-    cdef Py_ssize_t wide = T - 2, rows = 1 if job.wino.high == 1 else wide, width, height, r
+    """The lines of outputs of a panel into y, of patches that give `wide` columns of them."""
+    cdef Py_ssize_t rows = outs_along(job.wino.high, job.p.kernel[1]), width, height, r
     cdef int i
     cdef const Patches *run
     cdef real *to
@@ -211,26 +215,27 @@ cdef inline bint any_spoiled(vec v) noexcept nogil:
 cdef inline void direct_sums(const ConvJob *job, const Panel *panel, real *m, Py_ssize_t ms, const real *w,
                              Py_ssize_t width) noexcept nogil:
     """m[output of a patch, o] += the taps of one channel (and tap along D); w[o * C * kd * taps + tap]."""
-    cdef Py_ssize_t T = job.wino.patch, taps = 3 * job.p.kernel[1], hop = job.p.C * job.p.kernel[0] * taps
-    cdef Py_ssize_t o, t, r, c, at
-    cdef Py_ssize_t rows = 1 if job.wino.high == 1 else T - 2, ld = NR + VL
+    cdef Py_ssize_t T = job.wino.patch, kw = job.p.kernel[2], taps = job.p.kernel[1] * kw
+    cdef Py_ssize_t hop = job.p.C * job.p.kernel[0] * taps, o, t, r, c, at, ld = NR + VL
+    cdef Py_ssize_t rows = outs_along(job.wino.high, job.p.kernel[1]), wide = outs_along(T, kw)
     cdef int v
     cdef vec acc
     for o in range(width):
         for r in range(rows):
-            for c in range(T - 2):
+            for c in range(wide):
                 for v in range(panel.vectors):
-                    acc = load(m + (r * (T - 2) + c) * ms + o * NR + v * VL)
+                    acc = load(m + (r * wide + c) * ms + o * NR + v * VL)
                     for t in range(taps):
-                        at = ((r + t // 3) * T + c + t % 3) * ld
+                        at = ((r + t // kw) * T + c + t % kw) * ld
                         acc = acc + set1(w[o * hop + t]) * load(panel.lanes + at + v * VL)
-                    store(m + (r * (T - 2) + c) * ms + o * NR + v * VL, acc)
+                    store(m + (r * wide + c) * ms + o * NR + v * VL, acc)
 
 
 cdef inline void mend_patch(const ConvJob *job, const Channel *channel, const Patches *run,
                             Py_ssize_t patch) noexcept nogil:
     """The plain sums of one patch of a run into y, if what stands there is not finite."""
-    cdef Py_ssize_t wide = job.wino.patch - 2, rows = 1 if job.wino.high == 1 else wide, i, j
+    cdef Py_ssize_t wide = outs_along(job.wino.patch, job.p.kernel[2])
+    cdef Py_ssize_t rows = outs_along(job.wino.high, job.p.kernel[1]), i, j
     cdef Py_ssize_t width = min(wide, job.p.out[2] - wide * (run.tx + patch))
     cdef Py_ssize_t height = min(rows, job.p.out[1] - rows * run.ty)
     cdef real *to = (channel.y + run.n * job.yn + run.z * job.ys[0] + run.ty * rows * job.ys[1]
