@@ -41,6 +41,9 @@ DENSE = [
         (320, 40, 13), (33, 67, 45), (128, 512, 14), (512, 128, 14), (24, 24, 80), (160, 160, 10), (768, 96, 8),
     )
 ] + [
+    "conv 1x64x31x62 32x64x5x5 p=2", "conv 1x96x28x28 96x96x5x5 p=2", "conv 1x32x56x56 64x32x5x5 p=2",
+    "conv 1x91x9x9x9 440x91x3x3x3", "conv 1x32x8x28x28 32x32x3x3x3 p=1",
+] + [
     f"conv 1x{c}x{n} {o}x{c}x3 p=1" for c, o, n in ((64, 64, 4000), (256, 256, 500), (32, 128, 2000), (128, 16, 3000))
 ]  # fmt: skip
 DILATED = [
@@ -139,7 +142,7 @@ def by_winograd(use: WeightUse) -> Cost:
     def cost(p: ConvProblem, m: Machine) -> float:
         real = machine_of(m.dtype)
         patch = winograd.best_patch(p, real, use, True)
-        return p.G * winograd.cycles(p, patch, m, use)
+        return p.G * winograd.cycles(p, patch, m, use, real)
 
     return cost
 

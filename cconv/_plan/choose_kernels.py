@@ -96,7 +96,9 @@ def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> tuple[l
         and (p.kernel[1] > 1 < p.kernel[2] or forced)  # along one axis the gathers eat the gain
     ):
         parts = interleaved(p)
-        able = parts and all(best_patch(part.problem, m, use, forced) for part in parts)
+        able = parts and all(
+            best_patch(q, m, use, forced) for q in {part.problem for part in parts}
+        )
         if able and (forced or interleaving_pays(p, parts, m, use)):
             return parts, False
     return [Part(p, NONE, ONE)], False

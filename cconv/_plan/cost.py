@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 from .._problem import ConvProblem, volume
 from .direct import DirectPlan, direct
 from .machine import L2, Kernel, Machine, ceil_div
@@ -27,6 +29,7 @@ def box_vectors(p: ConvProblem, plan: DirectPlan, m: Machine) -> tuple[float, bo
     return 2.0 * ceil_div(depth * vectors, 2), pieces
 
 
+@lru_cache(256)
 def direct_cycles(p: ConvProblem, m: Machine) -> float:
     """Cycles of one sample of one group."""
     kernel, plan, _ = direct(p._replace(N=1), m)

@@ -7,6 +7,7 @@ more than 4 times the rms error of sequential summation. F(2,3) has less error t
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
 from .._problem import ONE, ConvProblem, Part
@@ -112,11 +113,10 @@ def cycles(
 def apart_cycles(parts: list[Part], m: Machine, use: WeightUse, real: Machine) -> float:
     """The undilated parts of a dilated convolution, whose rows are gathered apart; the patches are those of `real`."""
     apart = m._replace(rates=m.rates._replace(gather=m.rates.apart))
-    points = [best_patch(part.problem, real, use, True) for part in parts]
-    return sum(
-        cycles(part.problem, each, apart, use, real)
-        for part, each in zip(parts, points, strict=True)
-    )
+    total = 0.0
+    for p, count in Counter(part.problem for part in parts).items():
+        total += count * cycles(p, best_patch(p, real, use, True), apart, use, real)
+    return total
 
 
 def interleaving_pays(p: ConvProblem, parts: list[Part], m: Machine, use: WeightUse) -> bool:
