@@ -79,12 +79,12 @@ FITTED = {
     "spectra": ("fft", "spectrum", "block"),
     "few": ("rows",),
 }
-LEAST = {"tile": 0.5}  # by definition, at the peak
+LEAST = {"tile": 0.5, "write_far": 0.15}  # by definition, at the peak; what a copy in memory takes
 # Where layers do not tell rates apart, those are taken that are near to these, each to the same part of it.
 USUAL = {
     "tile": 0.5, "rows": 0.8, "slab": 3, "read": 0.5, "panel": 1, "panel_pieces": 3, "store": 1, "store_pieces": 4,
-    "near": 0.03, "far": 0.1, "gather": 10, "apart": 15, "scatter": 4, "filters": 3, "write_near": 0.06,
-    "write_far": 0.25, "fft": 0.7, "spectrum": 4, "block": 1.5e5,
+    "near": 0.03, "far": 0.1, "gather": 10, "apart": 15, "scatter": 4, "filters": 1, "write_near": 0.1,
+    "write_far": 0.17, "fft": 0.7, "spectrum": 4, "block": 1.5e5,
 }  # fmt: skip
 HELD = 0.05  # how strongly
 
