@@ -98,11 +98,13 @@ def test_text_between_marks_is_replaced():
 
 
 def test_rates_are_found_again():
-    """Costs that are sums of rates times units give back the rates; one that would be negative is 0."""
+    """Costs that are sums of rates times units give back the rates; one that would be too small is the least."""
     calibrate = pytest.importorskip("benchmarks.calibrate")
-    units = np.random.default_rng(0).random((20, 3))
-    assert calibrate.nonnegative(units, units @ [1.0, 0.5, 0.25]) == pytest.approx([1, 0.5, 0.25])
-    assert calibrate.nonnegative(units, units @ [1.0, 0.5, -0.1])[2] == 0
+    units, least = np.random.default_rng(0).random((20, 3)), np.array([0.5, 0, 0])
+    found = calibrate.bounded(units, units @ [1.0, 0.5, 0.25], least)
+    assert found == pytest.approx([1, 0.5, 0.25])
+    assert calibrate.bounded(units, units @ [1.0, 0.5, -0.1], least)[2] == 0
+    assert calibrate.bounded(units, units @ [0.1, 0.5, 0.25], least)[0] == 0.5
 
 
 def test_rates_are_for_the_costs_of_the_plans():

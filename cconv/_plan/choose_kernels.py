@@ -29,7 +29,7 @@ from .pool import bounded, choose_pool, windows_apart
 from .pool import pool_grad as plan_pool_grad
 from .strategy import Direct, Fft, Folded, Pool, PoolGrad, Stacked, Step, WeightGrad
 from .weight_grad import weight_grad as plan_weight_grad
-from .winograd import WinogradPlan, best_patch, winograd, winograd_reason
+from .winograd import WinogradPlan, best_patch, interleaving_pays, winograd, winograd_reason
 
 PACKED = (
     Kernel.GEMM,
@@ -147,7 +147,10 @@ def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> list[Pa
         and (p.kernel[1] > 1 < p.kernel[2] or forced)  # along one axis the gathers eat the gain
     ):
         parts = interleaved(p)
-        if parts and all(best_patch(part.problem, m, use, forced) for part in parts):
+        able = parts and all(
+            best_patch(q, m, use, forced) for q in {part.problem for part in parts}
+        )
+        if able and (forced or interleaving_pays(p, parts, m, use)):
             return parts
     return [Part(p, NONE, ONE)]
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from .._problem import ConvProblem, Three, volume
-from .direct import ROWS_CHANNELS
+from .cost import direct_cycles
 from .machine import Machine, ceil_div
 
 BLOCK = 2**19  # values
@@ -51,7 +51,7 @@ def fft(p: ConvProblem, m: Machine) -> FftPlan:
 
 
 def overlap_cycles(p: ConvProblem, m: Machine) -> float:
-    """Cycles of transforms and products of spectra."""
+    """Cycles of transforms and products of spectra, those of the weights too."""
     plan = fft(p, m)
     blocks, size = 1.0, volume(plan.block)
     for F, k, d, o, s in zip(plan.block, p.kernel, p.dilation, p.out, p.stride, strict=True):
@@ -59,23 +59,19 @@ def overlap_cycles(p: ConvProblem, m: Machine) -> float:
     transform = size * (size.bit_length() + 4) * m.rates.fft
     transforms = p.C * ceil_div(p.O, plan.outputs) + p.O * ceil_div(p.C, plan.channels)
     products = m.rates.spectrum * p.C * p.O * size
-    return p.G * (blocks * (transforms * transform + products) + p.C * p.O * transform)
-
-
-def summed_cycles(p: ConvProblem, m: Machine) -> float:
-    """Cycles of the multiply-adds of a direct convolution; a tile of few rows waits for its loads."""
-    each = m.rates.rows if p.O <= ROWS_CHANNELS else m.rates.tile * max(1.18, 14.3 / p.O)
-    return p.G * p.O * p.C * volume(p.kernel) * volume(p.out) / m.lanes * each
+    cuts = ceil_div(p.O, plan.outputs) * ceil_div(p.C, plan.channels)
+    each = transforms * transform + products + cuts * m.rates.block
+    return p.G * (blocks * each + p.C * p.O * transform)
 
 
 def pays(p: ConvProblem, m: Machine) -> bool:
-    """Whether transforms take less than half the cycles of multiply-adds; only for many taps.
+    """Whether transforms take less than half the cycles of a direct convolution; only for many taps.
 
     Half, because the FFT runs on one thread and the choice must not depend on how many there are.
     """
     if volume(p.kernel) < LEAST_TAPS or p.mode:
         return False
-    return 2 * overlap_cycles(p, m) < summed_cycles(p, m)
+    return 2 * overlap_cycles(p, m) < p.G * direct_cycles(p, m)
 
 
 def fft_reason(plan: FftPlan) -> str:

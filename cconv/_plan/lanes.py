@@ -36,7 +36,7 @@ def repays(p: ConvProblem, m: Machine) -> bool:
         columns, positions = (28, 196) if hard else (24 if m.wide else 30, 196)
     # lanes without a group are work for nothing; the wider an element, the fewer groups share a vector
     filled = p.G / (ceil_div(p.G, m.lanes) * m.lanes) * (4 / m.itemsize) ** 0.75
-    return p.out[2] <= columns * filled or volume(p.out) <= positions * filled
+    return bool(p.out[2] <= columns * filled or volume(p.out) <= positions * filled)
 
 
 def blocks(p: ConvProblem, m: Machine) -> DirectPlan:
@@ -62,10 +62,14 @@ def blocks(p: ConvProblem, m: Machine) -> DirectPlan:
         step=step,
         ss=ss,
         sd=sd,
+        apart=sd,
         box=box,
         boxes=triple(map(ceil_div, p.out, box)),
         slab=(nz, ny, nx),
         strands=1,
+        row_strands=1,
+        strand=nx,
+        row_strand=0,
         row=nx * m.lanes,
         plane=ny * nx * m.lanes,
         channel=nz * ny * nx * m.lanes,
@@ -74,6 +78,7 @@ def blocks(p: ConvProblem, m: Machine) -> DirectPlan:
         o_block=p.O,
         panels=0,
         panelled=False,
+        flat=False,
         samples=1,
         sample=0,
         in_place=False,

@@ -23,44 +23,68 @@ class Rates(NamedTuple):
 
     tile: float  # a vector of multiply-adds on the register tile
     rows: float  # one of the rows kernel, for few output channels
+    slab: float  # to copy a vector into the slab
+    read: float  # to read a vector in place, for one tile after the other
     panel: float  # to fill a vector of a panel from the slab
+    panel_pieces: float  # the same where it is not one row's
+    store: float  # to write a vector of sums
+    store_pieces: float
     near: float  # to read a byte of weights from L2
     far: float  # from L3, or memory
-    transform: float  # Winograd: a vector at one point of the input or of the products
+    gather: float  # Winograd: a vector at one point of the transformed input
+    apart: float  # the same of a dilated convolution's parts
+    scatter: float  # of the products
     filters: float  # a vector operation on weights that are transformed
     write_near: float  # to write a byte of transformed weights that stay in L2
     write_far: float
     fft: float  # a value at one level of a transform
     spectrum: float  # a value of a product of spectra
+    block: float  # a block's calls, whatever its size
 
 
-# Printed by `python -m benchmarks.calibrate` on the machines that docs/speed.md names, "avx2" by both. Others as AVX2.
+# Printed by `python -m benchmarks.calibrate` on the machines that docs/speed.md names. Others as AVX2.
 RATES = {
     "avx2": Rates(
         tile=0.5,
-        rows=0.83,
-        panel=4,
-        near=1 / 32,
-        far=1 / 8,
-        transform=10,
-        filters=1,
-        write_near=1 / 10,
-        write_far=1 / 6,
-        fft=0.9,
-        spectrum=4,
+        rows=0.792,
+        slab=0.614,
+        read=0.154,
+        panel=1,
+        panel_pieces=0,
+        store=0,
+        store_pieces=0,
+        near=0.064,
+        far=0.0329,
+        gather=13,
+        apart=22,
+        scatter=4.95,
+        filters=0.933,
+        write_near=0.196,
+        write_far=0.15,
+        fft=0.884,
+        spectrum=3.1,
+        block=176_000,
     ),
     "avx512": Rates(
         tile=0.5,
-        rows=0.83,
-        panel=4,
-        near=1 / 32,
-        far=1 / 8,
-        transform=10,
-        filters=1,
-        write_near=1 / 10,
-        write_far=1 / 6,
-        fft=0.9,
-        spectrum=4,
+        rows=1.08,
+        slab=6.58,
+        read=0,
+        panel=1,
+        panel_pieces=0,
+        store=0.0927,
+        store_pieces=0,
+        near=0.0998,
+        far=0.0553,
+        gather=15.4,
+        apart=30.9,
+        scatter=3.73,
+        filters=1.61,
+        write_near=0.198,
+        write_far=0.15,
+        fft=0.627,
+        spectrum=3.86,
+        block=140_000,
     ),
 }
 

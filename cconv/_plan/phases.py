@@ -173,10 +173,11 @@ def blocks(p: ConvProblem, up: PhasesPlan, m: Machine) -> Phased | None:
             step=ONE,
             ss=ONE,
             sd=ONE,
+            apart=ONE,
             box=box,
-            size=box,
+            size=NONE,  # the input itself is read
             strands=1,
-            channel=0,
+            stranded=False,
             c_block=c_block,
             wanted=wanted,
         )
@@ -187,7 +188,13 @@ def blocks(p: ConvProblem, up: PhasesPlan, m: Machine) -> Phased | None:
     if slab.channel * m.itemsize > SLAB_MOST:
         return None
     samples = 1 if few else samples_of(p, m, slab)
-    plan = tiling(p, m, slab, taps, samples, not few)
+    plan = tiling(p, m, slab, taps)
+    plan = plan._replace(
+        channel=slab.channel * samples,
+        panels=0 if few else ceil_div(samples * volume(slab.box), m.panel),
+        panelled=not few,
+        samples=samples,
+    )
     positions = max(m.panel, ceil_div(samples * volume(slab.box), m.panel) * m.panel)
     block = ceil_div(p.O, ceil_div(p.O * count, BLOCK_ROWS * m.tile_rows))
     most = max(1, sums // (count * block * positions))

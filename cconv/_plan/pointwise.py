@@ -68,9 +68,10 @@ def pointwise(p: ConvProblem, m: Machine, use: WeightUse) -> tuple[Kernel, Direc
 def whole_plane(p: ConvProblem, m: Machine, channel: int, c_block: int) -> DirectPlan:
     """One item takes a whole plane."""
     rows = Slab(
-        step=ONE, ss=ONE, sd=ONE, box=p.out, size=ONE, strands=1, channel=channel, c_block=c_block, wanted=1,
+        step=ONE, ss=ONE, sd=ONE, apart=ONE, box=p.out, size=ONE, strands=1, stranded=False, c_block=c_block,
+        wanted=1,
     )  # fmt: skip
-    return tiling(p, m, rows, 1, 1, False)
+    return tiling(p, m, rows, 1)._replace(channel=channel, sample=channel)
 
 
 def inner(p: ConvProblem, m: Machine) -> DirectPlan:

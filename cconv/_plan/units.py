@@ -49,7 +49,8 @@ def units(p: ConvProblem, m: Machine, given: Bytes, use: WeightUse) -> Units | N
     whole, by_columns = in_units(p, m.terms)
     found = direct(whole, m)
     kernels = {Kernel.GEMM: Kernel.INT8, Kernel.ROWS: Kernel.INT8_ROWS}
-    if found.kernel not in kernels:
+    gathered = found.plan.apart != found.plan.sd or found.plan.row_strands > 1
+    if found.kernel not in kernels or gathered:
         return None
     kernel = kernels[found.kernel]
     plan = found.plan._replace(in_place=False, packed=True)

@@ -7,15 +7,18 @@ more than 4 times the rms error of sequential summation. F(2,3) has less error t
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import NamedTuple
 
-from .._problem import ONE, ConvProblem, volume
+from .._problem import ONE, ConvProblem, Part
+from .cost import direct_cycles, weight_cycles
 from .direct import ROWS_CHANNELS
 from .machine import L2, Machine, WeightUse, ceil_div
 
 # channels times taps along D from which patches of six points keep the promise, by taps and the axes they run along
 TERMS = {(3, 1): 8, (3, 2): 32, (5, 1): 8, (5, 2): 8}
 BLOCK = 2**20
+PAYS = 0.95  # of direct convolution's cost: it is the one with less error
 HELD = (
     12 * 1024
 )  # bytes of two tiles' transformed weights of a row of points: with what they are made from, in L1
@@ -73,12 +76,6 @@ def fits(p: ConvProblem, points: int, m: Machine) -> bool:
     )
 
 
-def weight_cycles(elements: int, m: Machine, reads: int) -> float:
-    """Cycles to read weights so many times: from L3 what does not fit L2."""
-    size = elements * m.itemsize
-    return size * reads * (m.rates.far if size > L2 else m.rates.near)
-
-
 def pack_cycles(p: ConvProblem, points: int, m: Machine) -> float:
     """Cycles to write the transformed weights of a group to memory."""
     size = p.C * p.kernel[0] * p.O * grid(p, points).positions * m.itemsize
@@ -92,38 +89,46 @@ def transform_cycles(p: ConvProblem, points: int, m: Machine) -> float:
     return p.C * p.kernel[0] * vectors * each * m.rates.filters
 
 
-def cycles(p: ConvProblem, points: int, m: Machine, use: WeightUse) -> float:
-    """Cycles of one sample, roughly: 2 vectors of multiply-adds a cycle; transforms as measured."""
+def cycles(
+    p: ConvProblem, points: int, m: Machine, use: WeightUse, real: Machine | None = None
+) -> float:
+    """Cycles of one sample of a group; its plan is that of the machine `real`, if other rates are asked."""
     terms, shape = p.C * p.kernel[0], grid(p, points)
     places = shape.positions
     vectors = ceil_div(
         p.out[0] * ceil_div(p.out[1], shape.outs[0]) * ceil_div(p.out[2], shape.outs[1]), m.lanes
     )
-    tiles = m.rates.tile * places * terms * p.O
-    cost = vectors * (tiles + m.rates.transform * places * (terms + p.O))
-    plan = winograd(p._replace(N=use.samples), points, m, use)
+    around = m.rates.gather * terms + m.rates.scatter * p.O
+    cost = vectors * places * (m.rates.tile * terms * p.O + around)
+    plan = winograd(p._replace(N=use.samples), points, real or m, use)
     each = plan.blocks / use.samples
     if plan.fused:
         return cost + each * transform_cycles(p, points, m)
-    cost += weight_cycles(places * plane_of(terms * p.O), m, 1) * each
+    cost += weight_cycles(places * plane_of(terms * p.O), m, each)
     if use is not WeightUse.KEPT:
         cost += (transform_cycles(p, points, m) + pack_cycles(p, points, m)) / use.samples
     return cost
 
 
-def direct_cycles(p: ConvProblem, m: Machine) -> float:
-    """The same for the implicit GEMM."""
-    taps, terms = p.kernel[1] * p.kernel[2], p.C * p.kernel[0]
-    vectors = ceil_div(volume(p.out), m.lanes)
-    cost = vectors * taps * terms * (m.rates.tile * p.O + m.rates.panel)
-    return cost + weight_cycles(taps * terms * p.O, m, ceil_div(vectors, 48))
+def apart_cycles(parts: list[Part], m: Machine, use: WeightUse, real: Machine) -> float:
+    """The undilated parts of a dilated convolution, whose rows are gathered apart; the patches are those of `real`."""
+    apart = m._replace(rates=m.rates._replace(gather=m.rates.apart))
+    total = 0.0
+    for p, count in Counter(part.problem for part in parts).items():
+        total += count * cycles(p, best_patch(p, real, use, True), apart, use, real)
+    return total
+
+
+def interleaving_pays(p: ConvProblem, parts: list[Part], m: Machine, use: WeightUse) -> bool:
+    """Whether a dilated convolution is faster as the undilated ones that it interleaves."""
+    return apart_cycles(parts, m, use, m) < PAYS * direct_cycles(p, m)
 
 
 def best_patch(p: ConvProblem, m: Machine, use: WeightUse, forced: bool) -> int:
     """The points of a patch that are fastest by the cost model, 6 or 4; 0 where direct convolution is."""
     if max(p.kernel[1:]) not in (3, 5) or (not forced and p.O <= ROWS_CHANNELS):
         return 0
-    best, points = (float("inf") if forced else 0.9 * direct_cycles(p, m)), 0
+    best, points = (float("inf") if forced else PAYS * direct_cycles(p, m)), 0
     for candidate in (6, 4):
         if fits(p, candidate, m):
             cost = cycles(p, candidate, m, use)
