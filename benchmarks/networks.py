@@ -207,7 +207,7 @@ def ort_call(one: Node, threads: int, model: Any) -> Call:
 
 def cconv_call(one: Node) -> Call:
     """By a function of cconv or a prepacked convolution; operators of integers by those of `cconv.interop.onnx`."""
-    from cconv.interop._onnx_attributes import Attributes, function_of, paired
+    from cconv.networks.operators.attributes import Attributes, function_of, paired
 
     op, a = one.node.op_type, Attributes(**attributes(one.node))
     x, *others = one.inputs
@@ -235,7 +235,7 @@ def cconv_call(one: Node) -> Call:
 
 def convolution(one: Node, a: Any, padding: Any) -> Call:
     import cconv
-    from cconv.interop._onnx_attributes import function_of
+    from cconv.networks.operators.attributes import function_of
 
     x, w, b = (*one.inputs, None)[:3]
     assert x is not None and w is not None
