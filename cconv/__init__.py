@@ -32,10 +32,10 @@ The map of the house, from the door down; each room imports only from those belo
 from typing import TYPE_CHECKING
 
 # _interpreter comes first: it refuses before anything compiled is loaded
-from . import (
-    _cpu,
-    _interpreter,  # noqa: F401, I001
-)
+from . import _interpreter  # noqa: F401
+
+# isort: split
+from . import _cpu
 from ._version import __version__, check_stamp
 
 check_stamp(_cpu)  # before anything is built upon the compiled modules

@@ -172,6 +172,27 @@ def test_large_layers_on_threads():
             np.testing.assert_array_equal(y, expected)
 
 
+@pytest.mark.parametrize(
+    ("shape", "weight", "dilation"),
+    [
+        ((2, 6, 90, 31), (20, 6, 3, 3), (40, 1)),
+        ((1, 5, 90, 31), (2, 5, 3, 3), (40, 2)),
+        ((1, 3, 30, 20, 9), (20, 3, 3, 3, 2), (12, 9, 1)),
+        ((2, 3, 5000), (20, 3, 3), (2400,)),
+        ((1, 4, 60, 90), (4, 1, 3, 3), (25, 40)),
+    ],
+)
+def test_taps_far_apart(shape, weight, dilation):
+    """Dilations longer than a box: only the depths and rows that a tap touches are filled, and every column."""
+    rng, name = np.random.default_rng(7), f"conv{len(dilation)}d"
+    options = {"dilation": dilation, "padding": 1, "groups": shape[1] // weight[1]}
+    for x_dtype, w_dtype in itertools.product(BYTES, BYTES):
+        x, w = draw(rng, x_dtype, shape), draw(rng, w_dtype, weight)
+        y = getattr(cconv, name)(x, w, dtype=np.int32, **options)
+        np.testing.assert_array_equal(y, exact(name, x, w, **options))
+        assert cconv.explain(name, x, w, dtype=np.int32, **options)["kernel"] in KERNELS
+
+
 def test_guard_pages():
     rng = np.random.default_rng(3)
     for _ in range(60):

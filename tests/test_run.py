@@ -114,9 +114,8 @@ def test_the_tracer_is_told_of_every_kernel():
             N=2, C=6, size=(1, 12, 12), kernel=(1, 2, 2), stride=(1, 2, 2), dilation=ONE, before=NONE,
             after=NONE, out=(1, 6, 6), adaptive=False, include_pad=False,
         )  # fmt: skip
-        pool = PoolProgram(
-            choose.pool(windows, machine, PoolOp.POOL_MAX, False, 0.0), 2, True, (2, 6, 6, 6)
-        )
+        strategy = choose.pool(windows, machine, PoolOp.POOL_MAX, False, 0.0)
+        pool = PoolProgram(strategy, 2, True, (2, 6, 6, 6))
         x = RNG.standard_normal((2, 6, 12, 12))
         y = pool((x,))
         grads = PoolGradProgram(
@@ -132,7 +131,11 @@ def test_the_tracer_is_told_of_every_kernel():
     report = run.report()
     assert told[0] == (report["kernel"], "float32", report["workspace"], report["threads"])
     names = [(name, dtype) for name, dtype, *_ in told[1:]]
-    assert names == [("pool", "float64"), ("pool_grad", "float64"), ("weight_grad", "float32")]
+    assert names == [
+        (strategy.kernel.value, "float64"),
+        ("pool_grad", "float64"),
+        ("weight_grad", "float32"),
+    ]
     run((X, W, None))
     assert len(told) == 4
 
@@ -156,10 +159,10 @@ def test_a_tracer_that_raises_ends_the_call():
 )
 def test_parameters_that_mean_the_same_find_one_runner(value):
     operation = cconv.functional._conv2d
-    first = operation.runner(X, W, None, value, 0, 1, 1, "zeros", None, "auto")
-    again = operation.runner(X, W, None, value, [0, 0], 1, np.int16(1), "zeros", None, "auto")
-    assert operation.runner(X, W, None, value, (0, 0), 1, 1, "zeros", None, "auto") is again
-    assert first is operation.runner(X, W, None, value, 0, 1, 1, "zeros", None, "auto")
+    first = operation.runner(X, W, None, value, 0, 1, 1, "zeros", None, "auto", None)
+    again = operation.runner(X, W, None, value, [0, 0], 1, np.int16(1), "zeros", None, "auto", None)
+    assert operation.runner(X, W, None, value, (0, 0), 1, 1, "zeros", None, "auto", None) is again
+    assert first is operation.runner(X, W, None, value, 0, 1, 1, "zeros", None, "auto", None)
 
 
 @pytest.mark.parametrize("value", [True, 1.0, [True, 1], np.True_, [[1, 1]]])

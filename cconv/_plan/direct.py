@@ -122,10 +122,12 @@ def slab_size(p: ConvProblem, ss: Three, sd: Three, box: Three) -> tuple[Three, 
     return (span[0], span[1], box[2] + (p.kernel[2] - 1) * sd[2] // ss[2] + 1), ss[2]
 
 
-def gathered(p: ConvProblem, ss: Three, sd: Three, box: Three) -> Three:
-    """The dilations of the slab: where one is longer than a box, only the rows that a tap touches are copied."""
+def gathered(p: ConvProblem, m: Machine, ss: Three, sd: Three, box: Three) -> Three:
+    """The dilations of the slab: where one is longer than a box, only the rows that a tap touches are copied.
+
+    Columns of bytes are not gathered: their units are filled from whole rows."""
     rows = [(b - 1) * s + 1 for b, s in zip(box, ss, strict=True)]
-    if ss[2] > 1:
+    if ss[2] > 1 or m.terms > 1:
         rows[2] = sd[2]
     return triple(min(d, r) if k > 1 else d for d, r, k in zip(sd, rows, p.kernel, strict=True))
 
@@ -136,7 +138,7 @@ def boxed_slab(
     """The slab of a box of about `wanted` outputs; `stranded`: output rows neighbour in it."""
     step, ss, apart = steps(p)
     box = choose_box(p, m.lanes, wanted)
-    sd = gathered(p, ss, apart, box)
+    sd = gathered(p, m, ss, apart, box)
     size, columns = slab_size(p, ss, sd, box)
     size = (*size[:2], size[2] - 1)
     return Slab(

@@ -148,7 +148,7 @@ def runs_plan(p: PoolProblem, m: Machine, wide: bool) -> PoolPlan:
     several = (p.adaptive and p.size[:2] != p.out[:2]) or p.kernel[:2] != (1, 1)
     kept = several and not wide and p.size[2] <= ROW_KEPT
     if kept:
-        rows = ceil_div(rows, p.out[2]) * p.out[2]
+        rows = ceil_div(rows, max(1, p.out[2])) * max(1, p.out[2])
     elif rows > m.lanes:
         rows = rows // m.lanes * m.lanes
     return PoolPlan(rows, 1, 1, NONE, kept=kept, tapped=False, wide=wide)
@@ -172,7 +172,7 @@ def lanes_pay(p: PoolProblem, m: Machine, average: bool) -> bool:
     )
     turned = LANE_TURN * (D * H * W + od * oh * ow)
     steps = D * H * ow * kw + D * oh * ow * kh + (od * oh * ow * kd if kd > 1 else 0)
-    lanes = (turned + LANE_STEP * steps) * again(p, *lanes_block(p, m, False)) / min(m.lanes, p.C)
+    lanes = (turned + LANE_STEP * steps) * again(p, *lanes_block(p, m, False)) / max(1, min(m.lanes, p.C))
     vectors = ceil_div(ow, m.lanes)
     if not p.adaptive:
         kh, kw = (

@@ -49,8 +49,7 @@ def units(p: ConvProblem, m: Machine, given: Bytes, use: WeightUse) -> Units | N
     whole, by_columns = in_units(p, m.terms)
     found = direct(whole, m)
     kernels = {Kernel.GEMM: Kernel.INT8, Kernel.ROWS: Kernel.INT8_ROWS}
-    gathered = found.plan.apart != found.plan.sd or found.plan.row_strands > 1
-    if found.kernel not in kernels or gathered:
+    if found.kernel not in kernels:
         return None
     kernel = kernels[found.kernel]
     plan = found.plan._replace(in_place=False, packed=True)

@@ -4,12 +4,13 @@
 # columns j, j + hop, ...
 #
 # A slab row is joined from TERMS byte rows, each a copy of what one term reads, padding included; the slab is filled
-# in the order of memory, and a row may run over into the next. Padding is 0, also where signed bytes are turned.
+# in the order of memory, and a row may run over into the next. Padding is 0, also where signed bytes are turned. Depths
+# and rows may be gathered tap by tap (slab.pxd), columns never are.
 from cconv.kernels.box cimport Box
 from cconv.kernels.items cimport lines
 from cconv.kernels.job cimport PAD_ZEROS, ConvJob
 from cconv.kernels.simd cimport real
-from cconv.kernels.slab cimport source
+from cconv.kernels.slab cimport lies, source
 
 
 cdef extern from "int8.h" nogil:
@@ -154,7 +155,8 @@ cdef inline void fill_plane(const ConvJob *job, const Box *box, const Joint *joi
     while i < n:
         k = min(joint.batch, n - i)
         for j in range(k):
-            iy = source((box.start[1] * job.t.ss[1] + y) * job.t.step[1] - job.p.before[1], job.p.size[1], job.p.mode)
+            iy = source((box.start[1] * job.t.ss[1] + lies(job, 1, y)) * job.t.step[1] - job.p.before[1],
+                        job.p.size[1], job.p.mode)
             if x == NULL or iy < 0:
                 known[j] = 0
                 zero_bytes(bytes + j * size, job.t.slab[2])
@@ -184,6 +186,7 @@ cdef inline void fill_units(const ConvJob *job, const Box *box, const Joint *joi
         channels = min(channels, job.units.channels - c * TERMS)
         c *= TERMS
     for z in range(nz):
-        iz = source((box.start[0] * job.t.ss[0] + z) * job.t.step[0] - job.p.before[0], job.p.size[0], job.p.mode)
+        iz = source((box.start[0] * job.t.ss[0] + lies(job, 0, z)) * job.t.step[0] - job.p.before[0],
+                    job.p.size[0], job.p.mode)
         fill_plane(job, box, joint, slab + z * job.t.plane, bytes,
                    x + c * job.xc + iz * job.xs[0] if iz >= 0 else NULL, channels)
