@@ -21,8 +21,8 @@ DTYPES = ("f32", "f64", "i32", "i64", "i8", "u8")  # the position is CCONV_DTYPE
 NUMBERS = DTYPES[:4]
 KERNELS = {
     "conv": NUMBERS,
-    "lanes": NUMBERS,
-    "phases": NUMBERS,
+    "lanes": ("f32", "f64"),
+    "phases": ("f32", "f64"),
     "winograd": ("f32", "f64"),
     "pool": NUMBERS,
     "weight_grad": ("f32", "f64"),

@@ -77,7 +77,7 @@ def transposed(
     geometry = merged(whole._replace(before=before, out=out), m, False, algorithm)
     p = geometry.problem._replace(before=NONE, out=NONE)
     before, out = geometry.problem.before, geometry.problem.out
-    found = phased(p, before, out, m)
+    found = phased(p, before, out, m) if m.real else None
     if found is not None and (algorithm == "direct" or not threes(p)):
         return as_phases(found, whole, m, geometry, use)
     parts = transposed_phases(p, before, out)

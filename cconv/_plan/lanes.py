@@ -15,7 +15,7 @@ def lanes(p: ConvProblem, m: Machine) -> Planned | None:
     """The plan of one convolution, or None where it is not for this kernel."""
     # weights are vectors too: many channels repay them only where every lane has a group
     most = CHANNELS if p.G % m.lanes == 0 else CHANNELS // 2
-    if 0 in (p.N, *p.kernel, *p.out) or max(p.C, p.O) > most or not repays(p, m):
+    if not m.real or 0 in (p.N, *p.kernel, *p.out) or max(p.C, p.O) > most or not repays(p, m):
         return None
     plan = blocks(p, m)
     if p.C * plan.channel * m.itemsize > L2 // 2:

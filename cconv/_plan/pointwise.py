@@ -50,7 +50,7 @@ def pointwise(p: ConvProblem, m: Machine, use: WeightUse) -> tuple[Kernel, Direc
     last = ((o - 1) * s for o, s in zip(p.out, p.stride, strict=True))
     inside = p.before == NONE and all(i < L for i, L in zip(last, p.size, strict=True))
     positions = volume(p.out)
-    if p.kernel != ONE or not inside or not 0 < positions <= TURNED_MOST or p.C < 4 * m.lanes:
+    if not m.real or p.kernel != ONE or not inside or not 0 < positions <= TURNED_MOST or p.C < 4 * m.lanes:
         return None
     found, least = None, 0.95 * panel_cycles(p, m)
     if positions <= INNER_MOST and inner_cycles(p, m) < least:

@@ -36,6 +36,9 @@ from cconv.kernels.vectors cimport VectorList, list_bytes, list_vectors, sum_vec
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
 
+cdef extern from "simd.h":
+    const bint IS_FLOAT "CCONV_IS_FLOAT"    # integers have neither inner nor turned: they would take long to compile
+
 
 # ---------------------------------------------------------------- k blocks
 
@@ -164,14 +167,14 @@ cdef void rows_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept n
 cdef void inner_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef Box box
     find_box(<ConvJob *>conv_job, item, &box)
-    inner_box(<ConvJob *>conv_job, &box, <real *>workspace)
+    if IS_FLOAT: inner_box(<ConvJob *>conv_job, &box, <real *>workspace)
 
 
 cdef void turned_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef ConvJob *job = <ConvJob *>conv_job
     cdef Box box
     find_box(job, item, &box)
-    turned_box(job, &box, <real *>workspace, <real *>(workspace + job.slab_at))
+    if IS_FLOAT: turned_box(job, &box, <real *>workspace, <real *>(workspace + job.slab_at))
 
 
 cdef void taps_item(void *conv_job, Py_ssize_t item, char *_workspace) noexcept nogil:
