@@ -1,5 +1,6 @@
 """Pools and their gradients by each of their kernels, on every instruction set, with 1 to 3 threads."""
 
+import functools
 import os
 import subprocess
 import sys
@@ -12,7 +13,8 @@ import cconv
 from cconv import _problem, grad
 from cconv._problem import ONE
 
-# shape, kernel, stride, padding, dilation, ceil_mode; the kernel that takes it with long vectors is of no matter
+# shape, kernel, stride, padding (or pairs), dilation, ceil_mode;
+# the kernel that takes it with long vectors is of no matter
 CASES = [
     ((2, 40, 7, 7), 7, 7, 0, 1, False),  # windows that are the plane
     ((1, 33, 1, 300), (1, 300), 1, 0, 1, False),
@@ -35,6 +37,18 @@ CASES = [
     ((1, 2, 40, 90), 2, 2, 0, 1, True),
     ((1, 2, 33, 77), (3, 2), (4, 2), 0, 1, False),
     ((1, 1, 64, 70), 31, 1, 15, 1, False),
+    (
+        (2, 3, 8, 4),
+        (1, 4),
+        4,
+        ((0, 0), (0, 3)),
+        (1, 2),
+        False,
+    ),  # taps as many as columns, but apart
+    ((2, 3, 1, 8, 4), (4, 1, 4), (4, 1, 4), ((6, 5), (0, 0), (4, 6)), (2, 3, 2), True),
+    ((2, 3, 3, 5), 3, 1, ((0, 4), (4, 0)), 2, False),
+    ((1, 2, 5, 1), (5, 2), (1, 3), ((0, 0), (1, 1)), (1, 4), True),  # only padding in the window
+    ((1, 2, 1, 9), (2, 3), (3, 1), ((1, 1), (0, 0)), (4, 1), True),
 ]
 SIZES = [
     ((2, 5, 7, 9), (3, 4)),
@@ -135,8 +149,8 @@ def check_max_gradients(name, x, args, index):
         close(call(other, gradient, *args, indices=index.astype(np.int32)), expected, x.dtype)
 
 
-def check_average(name, x, args, expected):
-    call = getattr(cconv, name)
+def check_average(name, x, args, expected, **keys):
+    call = functools.partial(getattr(cconv, name), **keys)
     close(on_threads(lambda: call(x, *args)), expected, x.dtype)
     for other in layouts(x):
         close(call(other, *args), expected, x.dtype)
@@ -144,7 +158,7 @@ def check_average(name, x, args, expected):
     assert alone.tobytes() == call(x, *args).tobytes()
 
 
-def check_average_gradient(name, x, args, axes, include_pad):
+def check_average_gradient(name, x, args, axes, include_pad, **keys):
     """The adjoint: the sum of y*g is that of x*gx, for unit vectors as for any x."""
     out = [len(axis) for axis in axes]
     g = np.random.default_rng(1).standard_normal((*x.shape[:2], *out)).astype(x.dtype)
@@ -159,7 +173,7 @@ def check_average_gradient(name, x, args, axes, include_pad):
             expected[grid] += (
                 g[(slice(None), slice(None), *at)].reshape(*x.shape[:2], *ones) / count
             )
-    found = on_threads(lambda: getattr(grad, name + "_input")(x.shape, g, *args))
+    found = on_threads(lambda: getattr(grad, name + "_input")(x.shape, g, *args, **keys))
     close(found, expected, x.dtype)
 
 
@@ -167,28 +181,28 @@ def check_case(number):
     shape, *geometry = CASES[number]
     rank = len(shape) - 2
     kernel, stride, padding, dilation = (full(v, rank) for v in geometry[:4])
+    before, after = zip(*(full(p, 2) for p in padding), strict=True)
     ceil_mode = geometry[4]
     space = shape[2:]
     args = (kernel, stride, padding, dilation, ceil_mode)
     for dtype in ("float32", "float64", "int32"):
         x = data(shape, dtype, number)
-        expected, index = reference.max_pool(
-            x, kernel, stride, padding, padding, dilation, ceil_mode
-        )
+        expected, index = reference.max_pool(x, kernel, stride, before, after, dilation, ceil_mode)
         check_maxima(f"max_pool{rank}d", x, args, expected, index)
         if x.dtype.kind == "i":
             continue
         check_max_gradients(f"max_pool{rank}d", x, args, index)
         x = np.random.default_rng(number).standard_normal(shape).astype(dtype)
-        axes = reference.windows(space, kernel, stride, padding, padding, dilation, ceil_mode)
+        axes = reference.windows(space, kernel, stride, before, after, dilation, ceil_mode)
         for include_pad in (True, False):
             mean = reference.avg_pool(
-                x, include_pad, None, kernel, stride, padding, padding, dilation, ceil_mode
+                x, include_pad, None, kernel, stride, before, after, dilation, ceil_mode
             )
-            if dilation == full(1, rank):
-                given = (kernel, stride, padding, ceil_mode, include_pad)
-                check_average(f"avg_pool{rank}d", x, given, mean)
-                check_average_gradient(f"avg_pool{rank}d", x, given, axes, include_pad)
+            given = (kernel, stride, padding, ceil_mode, include_pad)
+            check_average(f"avg_pool{rank}d", x, given, mean, dilation=dilation)
+            check_average_gradient(
+                f"avg_pool{rank}d", x, given, axes, include_pad, dilation=dilation
+            )
 
 
 def check_adaptive(number):
@@ -242,6 +256,36 @@ def test_the_cases_reach_every_kernel():
     assert found == {"pool", "pool_lanes", "pool_runs"}
 
 
+@pytest.mark.parametrize("shape", [(0, 40, 7, 7), (0, 2, 41, 67), (0, 3, 8, 4), (0, 1, 1, 1)])
+def test_batches_of_nothing(shape):
+    space = shape[2:]
+    x = np.zeros(shape, np.float32)
+    for kernel in (space, (1, 1), tuple((s + 1) // 2 for s in space)):
+        y = cconv.max_pool2d(x, kernel)
+        values, places = cconv.max_pool2d(x, kernel, return_indices=True)
+        assert y.shape == values.shape == places.shape == cconv.avg_pool2d(x, kernel).shape
+        assert y.shape[:2] == shape[:2] and y.shape == cconv.lp_pool2d(x, 2, kernel).shape
+        assert grad.max_pool2d_input(x, y, kernel).shape == shape
+        assert grad.max_pool2d_input(x, y, kernel, indices=places).shape == shape
+        assert grad.avg_pool2d_input(shape, y, kernel).shape == shape
+
+
+@pytest.mark.parametrize("size", [(0, 0), (0, 2), (3, 0), (1, 0)])
+@pytest.mark.parametrize("batch", [0, 2])
+def test_adaptive_results_of_nothing(size, batch):
+    for space in ((7, 7), (41, 67), (1, 300)):
+        x = np.ones((batch, 3, *space), np.float32)
+        values, places = cconv.adaptive_max_pool2d(x, size, return_indices=True)
+        y = cconv.adaptive_avg_pool2d(x, size)
+        assert values.shape == places.shape == y.shape == (batch, 3, *size)
+        assert cconv.adaptive_max_pool2d(x, size).shape == y.shape
+        for gx in (
+            grad.adaptive_max_pool2d_input(x, y, size),
+            grad.adaptive_avg_pool2d_input(x.shape, y, size),
+        ):
+            assert gx.shape == x.shape and not gx.any()
+
+
 # ---------------------------------------------------------------- geometry
 
 
@@ -286,6 +330,11 @@ def test_axes_are_folded():
     odd = _problem.adaptive(1, 3, (5, 8, 9), (5, 3, 1))
     q, fold = _problem.folded_pool(odd, True)
     assert q.adaptive and q.C == 15 and q.lead == 5 and fold.d == -1
+    # but no axis where taps lie apart, or windows of one in the padding
+    apart = pool_of((1, 6, 4), (1, 2, 4))._replace(dilation=(1, 1, 2), out=(1, 3, 1))
+    assert folded(apart)[1:3] == ((1, 6, 4), (1, 2, 4))
+    outside = pool_of((1, 6, 8), (1, 2, 8))._replace(before=(1, 0, 0))
+    assert _problem.folded_pool(outside, True)[0].before == (0, 1, 0)
 
 
 # ---------------------------------------------------------------- indices of gradients

@@ -172,7 +172,7 @@ def lanes_pay(p: PoolProblem, m: Machine, average: bool) -> bool:
     )
     turned = LANE_TURN * (D * H * W + od * oh * ow)
     steps = D * H * ow * kw + D * oh * ow * kh + (od * oh * ow * kd if kd > 1 else 0)
-    lanes = (turned + LANE_STEP * steps) * again(p, *lanes_block(p, m, False)) / max(1, min(m.lanes, p.C))
+    lanes = (turned + LANE_STEP * steps) * again(p, *lanes_block(p, m, False)) / min(m.lanes, p.C)
     vectors = ceil_div(ow, m.lanes)
     if not p.adaptive:
         kh, kw = (
