@@ -239,7 +239,7 @@ class PoolAxis(NamedTuple):
     @property
     def whole(self) -> bool:
         """Whether there is one window, which is the axis."""
-        return self.out == 1 and self.kernel == self.L and self.before == 0
+        return self.out == self.dilation == 1 and self.kernel == self.L and self.before == 0
 
     def over(self, inner: PoolAxis) -> PoolAxis:
         """The axis that this one and the next, which is whole, are: windows are runs of it."""
@@ -333,7 +333,8 @@ def folded_pool(p: PoolProblem, lead: bool) -> tuple[PoolProblem, Fold]:
 
 def channels_as_rows(p: PoolProblem, fold: Fold) -> tuple[PoolProblem, Fold]:
     """Rows of their own as the rows of one plane: what an item has to do anyway, it does for many."""
-    if p.size[:2] != (1, 1) or p.kernel[:2] != (1, 1) or p.out[:2] != (1, 1) or p.adaptive:
+    unit = p.size[:2] == p.kernel[:2] == p.out[:2] == (1, 1)
+    if not unit or p.before[:2] != (0, 0) or p.adaptive:  # the one tap may lie in the padding
         return p, fold
     size, out = (1, p.C, p.size[2]), (1, p.C, p.out[2])
     return p._replace(C=1, lead=1, size=size, out=out), fold._replace(channels=1)
