@@ -19,7 +19,7 @@ from .._problem import (
 )
 from ..kernels.job import PadMode, PoolOp
 from . import fft
-from .direct import DirectPlan, direct
+from .direct import DirectPlan, direct, kw_first
 from .geometry import Geometry, kept_places, merged
 from .lanes import lanes
 from .machine import WINOGRAD_ALLOWED, Kernel, Machine, WeightUse, ceil_div
@@ -77,7 +77,10 @@ def transposed(
     geometry = merged(whole._replace(before=before, out=out), m, False, algorithm)
     p = geometry.problem._replace(before=NONE, out=NONE)
     before, out = geometry.problem.before, geometry.problem.out
+    chained, plain = one_chain(m, algorithm), whole.stride == ONE
     found = phased(p, before, out, m) if m.real else None
+    if chained and plain and kw_first(whole):
+        found = None  # which sums rows first, here as of any size
     if found is not None and (algorithm == "direct" or not threes(p)):
         return as_phases(found, whole, m, geometry, use)
     parts = transposed_phases(p, before, out)
@@ -89,7 +92,16 @@ def transposed(
     choices = [choose_part(part.problem, m, algorithm, use) for part in parts]
     if found is not None and all(each.kernel is not Kernel.WINOGRAD for each in choices):
         return as_phases(found, whole, m, geometry, use)
+    if chained and not plain:
+        choices = [rows_first(each) for each in choices]
     return assemble(m, whole, parts, choices, geometry, use)
+
+
+def rows_first(choice: Choice) -> Choice:
+    """The order in which the kernel phases sums: that of larger or smaller planes."""
+    if isinstance(choice.plan, DirectPlan):
+        return choice._replace(plan=choice.plan._replace(kw_first=False))
+    return choice
 
 
 def threes(whole: ConvProblem) -> bool:
@@ -136,6 +148,11 @@ def own_algorithm(m: Machine, algorithm: str) -> str:
     return "direct" if not m.real or (algorithm == "auto" and not WINOGRAD_ALLOWED) else algorithm
 
 
+def one_chain(m: Machine, algorithm: str) -> bool:
+    """Whether sums are promised to be in an order of the weight's shape alone: integers have the same bits in any."""
+    return algorithm == "direct" and m.real
+
+
 def split(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> list[Part]:
     """The parts of a plain convolution: itself, or undilated ones for Winograd."""
     forced = algorithm == "winograd"
@@ -160,7 +177,8 @@ def choose_part(p: ConvProblem, m: Machine, algorithm: str, use: WeightUse) -> C
         points = best_patch(p, m, use, algorithm == "winograd")
         if points:
             return Choice(Kernel.WINOGRAD, winograd(p, points, m, use), winograd_reason(p, points))
-    found = pointwise(p, m, use) or lanes(p, m) or direct(p, m)
+    promised = one_chain(m, algorithm)
+    found = pointwise(p, m, use, promised) or lanes(p, m) or direct(p, m)
     return Choice(*found)
 
 

@@ -15,9 +15,9 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from .._problem import ConvProblem, Three, normal, triple
+from .._problem import ONE, ConvProblem, Three, normal, triple
 from ..kernels.job import PadMode
-from .direct import ROWS_CHANNELS
+from .direct import ROWS_CHANNELS, kw_first
 from .machine import Machine
 
 CHANNELS = 3  # in Geometry.axes: behind the last of the three axes
@@ -133,16 +133,41 @@ def behind(axis: Span, columns: int, of: tuple[int, ...]) -> Span:
     )
 
 
+def order(p: ConvProblem, place: Three) -> list[int]:
+    """The axes in the order of summation where they are at these places of a problem."""
+    turn = (0, 2, 1, CHANNELS) if kw_first(p) else (0, 1, 2, CHANNELS)
+    return sorted(STAY, key=lambda axis: (place[axis] != CHANNELS, turn[place[axis]], axis))
+
+
+def same_order(whole: ConvProblem, found: Geometry, kernel: Three) -> bool:
+    """Whether a sum's terms stay in their order; `kernel` are the taps that count of each axis of the whole."""
+    several = [axis for axis in STAY if kernel[axis] > 1]
+    before, after = order(whole, STAY), order(found.problem, found.axes)
+    return [a for a in before if a in several] == [a for a in after if a in several]
+
+
 def merged(p: ConvProblem, m: Machine, plain: bool, algorithm: str) -> Geometry:
-    """What a convolution is; of a transposed one (not `plain`) `before` and `out` are the transposed operation's."""
+    """What a convolution is; of a transposed one (not `plain`) `before` and `out` are the transposed operation's.
+
+    By "direct" of floats one stays as it is where its terms would be summed in another order: that depends on the
+    weight's shape alone, what can be merged on the input's. (Transposed ones with a stride have one order anyway.)"""
+    found, kernel = simplest(p, m, plain, algorithm)
+    promised = algorithm == "direct" and m.real and (plain or p.stride == ONE)
+    if promised and not same_order(p, found, kernel):
+        return Geometry(p, STAY, None)
+    return found
+
+
+def simplest(p: ConvProblem, m: Machine, plain: bool, algorithm: str) -> tuple[Geometry, Three]:
+    """The same for any order of terms, and the taps that count of each axis."""
     whole, taps = p, None
     if 0 in (*p.size, *p.out, *p.kernel):
-        return Geometry(p, STAY, None)
+        return Geometry(p, STAY, None), p.kernel
     if plain and p.mode == PadMode.PAD_ZEROS and algorithm != "winograd":
         taps = live_taps(p)
         p = p if taps is None else with_taps(p, taps)
         taps = None if p.kernel == whole.kernel else taps
-    axes, place = axes_of(p), [0, 1, 2]
+    live, axes, place = p.kernel, axes_of(p), [0, 1, 2]
     if plain and (p.G == 1 or p.O > ROWS_CHANNELS):
         for axis in covered_axes(axes):
             p = p._replace(C=p.C * axis.kernel)
@@ -159,7 +184,7 @@ def merged(p: ConvProblem, m: Machine, plain: bool, algorithm: str) -> Geometry:
     p = p._replace(
         size=size, kernel=kernel, stride=stride, dilation=dilation, before=before, out=out
     )
-    return Geometry(p, triple(place), taps)
+    return Geometry(p, triple(place), taps), live
 
 
 def kept_places(taps: tuple[range, range, range], kernel: Three) -> tuple[int, ...]:

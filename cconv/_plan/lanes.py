@@ -15,9 +15,10 @@ def lanes(p: ConvProblem, m: Machine) -> Planned | None:
     """The plan of one convolution, or None where it is not for this kernel."""
     # weights are vectors too: many channels repay them only where every lane has a group
     most = CHANNELS if p.G % m.lanes == 0 else CHANNELS // 2
+    most = min(most, 2 * p.G)  # lanes without a group multiply too: measured from 1 to 8 groups
     if not m.real or 0 in (p.N, *p.kernel, *p.out) or max(p.C, p.O) > most or not repays(p, m):
         return None
-    plan = blocks(p, m)
+    plan = lane_blocks(p, m)
     if p.C * plan.channel * m.itemsize > L2 // 2:
         return None
     return Planned(Kernel.LANES, plan, f"{m.lanes} groups side by side in the lanes of a vector")
@@ -39,7 +40,7 @@ def repays(p: ConvProblem, m: Machine) -> bool:
     return bool(p.out[2] <= columns * filled or volume(p.out) <= positions * filled)
 
 
-def blocks(p: ConvProblem, m: Machine) -> DirectPlan:
+def lane_blocks(p: ConvProblem, m: Machine) -> DirectPlan:
     """A box is some depths and rows of whole planes, summed a band of rows at a time."""
     step, ss, sd = steps(p)
     # columns are all kept: any stride reads whole vectors of groups

@@ -45,15 +45,25 @@ def panel_cycles(p: ConvProblem, m: Machine) -> float:
     return half_panels(volume(p.out), m) * (p.C * p.O / 2 + 4 * p.C)
 
 
-def pointwise(p: ConvProblem, m: Machine, use: WeightUse) -> tuple[Kernel, DirectPlan, str] | None:
-    """The plan of a 1x1 convolution by the kernel that is faster than gemm, if one is."""
+def pointwise(
+    p: ConvProblem, m: Machine, use: WeightUse, one_chain: bool
+) -> tuple[Kernel, DirectPlan, str] | None:
+    """The plan of a 1x1 convolution by the kernel that is faster than gemm, if one is.
+
+    Under `one_chain` a sum is one chain of terms, which inner deals to lanes."""
     last = ((o - 1) * s for o, s in zip(p.out, p.stride, strict=True))
     inside = p.before == NONE and all(i < L for i, L in zip(last, p.size, strict=True))
     positions = volume(p.out)
-    if not m.real or p.kernel != ONE or not inside or not 0 < positions <= TURNED_MOST or p.C < 4 * m.lanes:
+    if (
+        not m.real
+        or p.kernel != ONE
+        or not inside
+        or not 0 < positions <= TURNED_MOST
+        or p.C < 4 * m.lanes
+    ):
         return None
     found, least = None, 0.95 * panel_cycles(p, m)
-    if positions <= INNER_MOST and inner_cycles(p, m) < least:
+    if positions <= INNER_MOST and not one_chain and inner_cycles(p, m) < least:
         found, least = Kernel.INNER, inner_cycles(p, m)
     if positions > 1 and turned_cycles(p, m, use) < 0.97 * least:
         found = Kernel.TURNED

@@ -148,7 +148,8 @@ def runs_plan(p: PoolProblem, m: Machine, wide: bool) -> PoolPlan:
     several = (p.adaptive and p.size[:2] != p.out[:2]) or p.kernel[:2] != (1, 1)
     kept = several and not wide and p.size[2] <= ROW_KEPT
     if kept:
-        rows = ceil_div(rows, max(1, p.out[2])) * max(1, p.out[2])
+        row = max(1, p.out[2])
+        rows = ceil_div(rows, row) * row
     elif rows > m.lanes:
         rows = rows // m.lanes * m.lanes
     return PoolPlan(rows, 1, 1, NONE, kept=kept, tapped=False, wide=wide)

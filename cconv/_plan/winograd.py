@@ -56,7 +56,7 @@ def grid(p: ConvProblem, points: int) -> Grid:
     return Grid(high, wide, (high - p.kernel[1] + 1, wide - p.kernel[2] + 1))
 
 
-def plane_of(count: int) -> int:
+def padded_plane(count: int) -> int:
     """Elements of one position of so many transformed weights: an odd number of cache lines."""
     return (ceil_div(count, 16) | 1) * 16
 
@@ -104,7 +104,7 @@ def cycles(
     each = plan.blocks / use.samples
     if plan.fused:
         return cost + each * transform_cycles(p, points, m)
-    cost += weight_cycles(places * plane_of(terms * p.O), m, each)
+    cost += weight_cycles(places * padded_plane(terms * p.O), m, each)
     if use is not WeightUse.KEPT:
         cost += (transform_cycles(p, points, m) + pack_cycles(p, points, m)) / use.samples
     return cost
@@ -146,7 +146,7 @@ def winograd(p: ConvProblem, points: int, m: Machine, use: WeightUse) -> Winogra
     places = shape.positions
     patches = ceil_div(p.out[1], shape.outs[0]), ceil_div(p.out[2], shape.outs[1])
     total = max(1, ceil_div(p.N * p.out[0] * patches[0] * patches[1], m.panel))
-    at_once, plane = p.C, plane_of(terms * p.O)
+    at_once, plane = p.C, padded_plane(terms * p.O)
     each = places * m.panel * m.itemsize
     fused = use is not WeightUse.KEPT
     if fused:
@@ -158,7 +158,7 @@ def winograd(p: ConvProblem, points: int, m: Machine, use: WeightUse) -> Winogra
             m.itemsize * p.G * places * plane > WEIGHTS_MOST
         )
     if fused:
-        plane = plane_of(held * at_once * p.kernel[0])
+        plane = padded_plane(held * at_once * p.kernel[0])
     else:
         at_once = p.C
         blocks = ceil_div(total, max(1, min(8, BLOCK // (each * (terms + p.O)))))

@@ -74,7 +74,7 @@ cdef void turn(const real *x, Py_ssize_t ld, Py_ssize_t rows, real *to, Py_ssize
         j += VL
 
 
-cdef void put_turned(Block *b, const real *sums, real *y, Py_ssize_t n) noexcept nogil:
+cdef void put_groups(Block *b, const real *sums, real *y, Py_ssize_t n) noexcept nogil:
     """n neighbouring columns of y, every lane's, from so many vectors."""
     cdef Py_ssize_t step = b.job.ys[2], j = 0, count
     cdef real few[16 * 16]
@@ -147,7 +147,7 @@ cdef void fill_lane_row(Block *b, real *to, const real *x, const real *turned) n
             lanes_at(b, to + j * VL, x + j * job.xs[2])
 
 
-cdef void fill_plane(Block *b, real *to, const real *x, Py_ssize_t row0, Py_ssize_t rows) noexcept nogil:
+cdef void turn_plane(Block *b, real *to, const real *x, Py_ssize_t row0, Py_ssize_t rows) noexcept nogil:
     """So many slab rows of one input plane, from slab row row0 of the whole on."""
     cdef ConvJob *job = b.job
     cdef Py_ssize_t W = job.p.size[2], H = job.p.size[1], top = row0 * job.t.step[1] - job.p.before[1], y, iy
@@ -189,7 +189,7 @@ cdef void fill_band(Block *b, Py_ssize_t r, Py_ssize_t rows) noexcept nogil:
             if iz < 0:
                 memset(to, 0, (need - keep) * job.t.row * sizeof(real))
             else:
-                fill_plane(b, to, b.x + c * job.xc + iz * job.xs[0], (b.start[1] + r) * job.t.ss[1] + keep, need - keep)
+                turn_plane(b, to, b.x + c * job.xc + iz * job.xs[0], (b.start[1] + r) * job.t.ss[1] + keep, need - keep)
 
 
 # ---------------------------------------------------------------- sums
@@ -235,10 +235,10 @@ cdef void put_band(Block *b, const real *sums, real *y, Py_ssize_t rows) noexcep
     """The sums of one output channel and depth."""
     cdef Py_ssize_t width = b.extent[2], i
     if b.job.ys[1] == width * b.job.ys[2]:
-        put_turned(b, sums, y, rows * width)
+        put_groups(b, sums, y, rows * width)
         return
     for i in range(rows):
-        put_turned(b, sums + i * width * VL, y + i * b.job.ys[1], width)
+        put_groups(b, sums + i * width * VL, y + i * b.job.ys[1], width)
 
 
 cdef void sum_band(Block *b, Tile *t, Py_ssize_t z, Py_ssize_t r, Py_ssize_t rows) noexcept nogil:
@@ -305,7 +305,7 @@ cdef void aim(Block *b, ConvJob *job, Py_ssize_t item, char *workspace) noexcept
     b.band = (job.t.slab[1] - (job.p.kernel[1] - 1) * job.t.sd[1] - 1) // job.t.ss[1] + 1
 
 
-cdef void lanes_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
+cdef void groups_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept nogil:
     cdef ConvJob *job = <ConvJob *>conv_job
     cdef Py_ssize_t K = job.p.C * taps_of(job), g, r = 0, z, rows
     cdef Py_ssize_t *off = <Py_ssize_t *>workspace
@@ -338,7 +338,7 @@ cdef void lanes_item(void *conv_job, Py_ssize_t item, char *workspace) noexcept 
         r += rows
 
 
-cdef Py_ssize_t lanes_items(void *conv_job) noexcept nogil:
+cdef Py_ssize_t groups_items(void *conv_job) noexcept nogil:
     cdef ConvJob *job = <ConvJob *>conv_job
     return job.p.N * up(job.p.G, VL) * job.t.boxes[0] * job.t.boxes[1] * job.t.boxes[2]
 
@@ -375,8 +375,8 @@ cdef KernelTable LANES
 LANES.name = "lanes"
 LANES.lanes = VL
 LANES.tile_rows = 1
-LANES.run_item = lanes_item
-LANES.items = lanes_items
+LANES.run_item = groups_item
+LANES.items = groups_items
 LANES.lay_out = lay_out
 LANES.packed_size = packed_size
 LANES.pack_items = pack_items

@@ -199,7 +199,7 @@ cdef void more_vectors(int m, const Tile *t) noexcept nogil:
 
 # ---------------------------------------------------------------- products
 
-cdef void list_rows(Work *work, const Group *group) noexcept nogil:
+cdef void list_sums(Work *work, const Group *group) noexcept nogil:
     """Where the rows of a group start from and where their sums lie, output channels outer and phases inner."""
     cdef Py_ssize_t o, i, at
     cdef Py_ssize_t *rows = work.rows
@@ -303,7 +303,7 @@ cdef void sum_block(Work *work, const Py_ssize_t *input, real *sums) noexcept no
     for i in range(work.all.count):
         group = &work.all.group[i]
         weights = work.w + work.o0 * job.p.C * taps_up(job) + work.channels * job.p.C * group.before
-        list_rows(work, group)
+        list_sums(work, group)
         list_terms_of(work, group, input, channel)
         if work.panelled:
             sum_panelled(work, group, weights)

@@ -118,7 +118,7 @@ cdef inline void points_of(const int T, const int R, real *g) noexcept nogil:
                 point[r] = 1 if r == (0 if t == 0 else R - 1) else 0
 
 
-cdef inline vec combine(const int R, const vec *g, const vec *w, const int ws) noexcept nogil:
+cdef inline vec point_of(const int R, const vec *g, const vec *w, const int ws) noexcept nogil:
     """One point of R taps ws apart. It starts from zero, so that a compiler has but one way to fuse it: to the same
     bits in every copy of this function."""
     cdef vec sum = set1(<real>0)
@@ -207,10 +207,10 @@ cdef inline void transform_filters(const int T, const int high, const int R, int
                 for c in range(R):
                     h[c] = d[c]
             elif T == 1:
-                f[0] = combine(R, g, d, 1)
+                f[0] = point_of(R, g, d, 1)
             else:
                 for c in range(R):
-                    h[c] = combine(R, g, &d[c], R)
+                    h[c] = point_of(R, g, &d[c], R)
             if T == 6: weight_six(R, f, h)
             elif T == 4: weight_four(f, h)
             at = filters.to + k * rows + i0
