@@ -4,6 +4,9 @@ import numpy as np
 import pytest
 
 import cconv
+from cconv._plan.lanes import lanes
+from cconv._plan.machine import Machine
+from cconv._problem import ONE, ConvProblem
 
 MODES = {"zeros": "constant", "reflect": "reflect", "replicate": "edge", "circular": "wrap"}
 # channels a group, outputs a group, space, kernel, stride, dilation, padding
@@ -115,3 +118,19 @@ def test_the_bits_do_not_depend_on_the_plane(kernel):
     assert kernels == ["rows", "lanes"]
     known = cconv.conv2d(x, w, groups=40)
     assert (cconv.conv2d(piece, w, groups=40) == known[..., : 17 - kernel[1]]).all()
+
+
+@pytest.mark.parametrize("isa", ["avx2", "avx512"])
+def test_few_groups_of_many_channels_are_left_to_others(isa):
+    """One group would fill one lane; many of them share a vector, and a plane of one channel has nothing to gain."""
+    machine = Machine("float32", 4, 16 if isa == "avx512" else 8, 14 if isa == "avx512" else 6, isa)
+
+    def repaid(groups, channels):
+        found = ConvProblem(
+            N=1, G=groups, C=channels, O=channels, size=(1, 3, 3), kernel=(1, 3, 3), stride=ONE, dilation=ONE,
+            before=(0, 1, 1), out=(1, 3, 3), mode=0,
+        )  # fmt: skip
+        return lanes(found, machine) is not None
+
+    assert repaid(1, 1) and repaid(machine.lanes, 4) and repaid(machine.lanes, 16)
+    assert not repaid(1, 2) and not repaid(1, 16) and not repaid(2, 8)

@@ -10,7 +10,7 @@ import pytest
 import reference
 
 import cconv
-from cconv import _problem, grad
+from cconv import _isa, _problem, grad
 from cconv._problem import ONE
 
 # shape, kernel, stride, padding (or pairs), dilation, ceil_mode;
@@ -253,7 +253,8 @@ def test_the_cases_reach_every_kernel():
         kernel, stride, padding, dilation = (full(v, rank) for v in geometry[:4])
         args = (kernel, stride, padding, dilation, geometry[4])
         found.add(cconv.explain(f"max_pool{rank}d", np.zeros(shape, "float32"), *args)["kernel"])
-    assert found == {"pool", "pool_lanes", "pool_runs"}
+    beside = {"pool_lanes"} if _isa.machine("float32").lanes > 1 else set()
+    assert found == {"pool", "pool_runs"} | beside
 
 
 @pytest.mark.parametrize("shape", [(0, 40, 7, 7), (0, 2, 41, 67), (0, 3, 8, 4), (0, 1, 1, 1)])

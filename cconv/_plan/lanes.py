@@ -29,6 +29,9 @@ def repays(p: ConvProblem, m: Machine) -> bool:
 
     What others lose grows with 1 / ow, for rows are filled one by one and end in partial vectors, and is more with a
     stride, which they de-interleave, and where rows does not share its loads (`direct.kw_first`)."""
+    # few groups of many channels: a tile without lanes to spare takes less, as measured
+    if p.G < max(2, m.lanes) and max(p.C, p.O) >= 2 * p.G:
+        return False
     few = p.O <= ROWS_CHANNELS
     hard = p.stride[2] > 1 or (few and not (kw_first(p) and p.dilation[1] == 1))
     if few:
