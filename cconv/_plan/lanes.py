@@ -15,7 +15,6 @@ def lanes(p: ConvProblem, m: Machine) -> Planned | None:
     """The plan of one convolution, or None where it is not for this kernel."""
     # weights are vectors too: many channels repay them only where every lane has a group
     most = CHANNELS if p.G % m.lanes == 0 else CHANNELS // 2
-    most = min(most, 2 * p.G)  # lanes without a group multiply too: measured from 1 to 8 groups
     if not m.real or 0 in (p.N, *p.kernel, *p.out) or max(p.C, p.O) > most or not repays(p, m):
         return None
     plan = lane_blocks(p, m)
