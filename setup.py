@@ -29,7 +29,7 @@ KERNELS = {
     "pool_grad": ("f32", "f64"),
     "convert": ("f32",),
     "activate": ("f32", "f64"),
-    "int8": ("i8", "u8"),  # signed weights, and unsigned ones where that is another instruction
+    "int8": ("i8",),
 }
 RUN = (
     "threads",
@@ -45,6 +45,15 @@ RUN = (
     "planes",
     "sums",
 )
+# no part of the path of a tiny call
+SMALL = {
+    "cconv.capi",
+    "cconv._activate",
+    "cconv._convert",
+    "cconv._run.gradients",
+    "cconv._run.units",
+    "cconv.kernels.job",
+}
 VECTORS = (
     "_run.elementwise",
     "_run.moves",
@@ -110,6 +119,8 @@ class BuildExt(build_ext):
                 ext.extra_compile_args += kernel_flags
             ext.extra_compile_args += SANITIZE
             ext.extra_link_args += SANITIZE[:1]
+            if sys.platform == "linux" and not SANITIZE:
+                ext.extra_link_args.append("-Wl,--strip-all")
         super().build_extensions()
 
     def copy_extensions_to_source(self):
@@ -174,6 +185,25 @@ def variants(module):
     }
 
 
+def serves_from_below(isa, module, dtype):
+    """Whether a lower instruction set's build serves: wider vectors gain little there, and a wheel stays under 3 MB."""
+    if isa == "lowered":
+        return False
+    narrow = isa == "avx512" and (dtype == "i32" or module in ("int8", "convert"))
+    return narrow or (dtype == "i64" and isa != "baseline")
+
+
+def optimised(isa, module, dtype):
+    """The optimisation of a kernel. -O3 unrolls and splits loops further, for a third more code: only where it counts.
+
+    Without unrolling whole loops, which -fpeel-loops does, a register tile would lie in memory."""
+    dense = module in ("conv", "winograd", "weight_grad", "pool", "lanes", "pool_grad", "activate")
+    floats = dtype == "f32" or (dtype == "f64" and module not in ("winograd", "weight_grad"))
+    if MSVC or (dense and floats and not (X86 and isa == "baseline")):
+        return []
+    return ["-O2", "-fpeel-loops"]
+
+
 def extensions():
     top = [Extension(f"cconv.{name}", [f"cconv/{name.replace('.', '/')}.pyx"]) for name in TOP]
     sources = [
@@ -192,14 +222,15 @@ def extensions():
         ext.include_dirs += ["cconv/kernels", "cconv/include", "cconv/_run"]
         ext.define_macros.append(("CCONV_STAMP", STAMP))
         ext.depends += [*STAMPED, "cconv/_run/elementwise.h"]
-        plain = common[:1] if MSVC else ["-O2", "-g0"]
+        small = ext.name in SMALL
+        plain = common[:1] if MSVC else ["-Os" if small else "-O2", "-g0"]
         ext.extra_compile_args += common if ext.name.removeprefix("cconv.") in VECTORS else plain
         if ext.name == "cconv._run.threads":
             add_pool(ext)
     for name, ext in zip(KERNELS, translated[len(top) :], strict=True):
         for isa, (width, flags) in variants(name).items():
             for dtype in KERNELS[name]:
-                if dtype == "u8" and isa in ISAS:
+                if serves_from_below(isa, name, dtype):
                     continue
                 # The module is cconv.kernels.<isa>.<dtype>.<name>: Python finds it by the last part of the name, so one
                 # generated C file serves all; a copy a variant, because object files are named after their source.
@@ -214,7 +245,9 @@ def extensions():
                     ("CCONV_STAMP", STAMP),
                 ]
                 if not MSVC:
-                    macros.append(("CYTHON_INLINE", "inline __attribute__((always_inline))"))
+                    # of pools the compiler knows best what to inline
+                    always = "" if name == "pool" else " __attribute__((always_inline))"
+                    macros.append(("CYTHON_INLINE", f"inline{always}"))
                 if os.environ.get("CCONV_SCALAR"):
                     macros.append(("CCONV_SCALAR", 1))
                 result.append(
@@ -223,7 +256,7 @@ def extensions():
                         [str(copy)],
                         include_dirs=["cconv/kernels"],
                         define_macros=macros,
-                        extra_compile_args=common + flags,
+                        extra_compile_args=common + flags + optimised(isa, name, dtype),
                         depends=[*map(str, Path("cconv/kernels").glob("*.h")), *STAMPED],
                     )
                 )

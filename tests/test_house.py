@@ -32,6 +32,8 @@ from house_rules import (
 import cconv
 
 ROOT = Path(cconv.__file__).parent
+if not (ROOT / "kernels" / "job.pxd").exists():  # an installed wheel has no sources of Cython
+    ROOT = Path(__file__).parent.parent / "source" / "cconv"
 HOUSE = house.sources(ROOT)
 
 # ---------------------------------------------------------------- the house as it stands

@@ -11,6 +11,8 @@ import pytest
 import cconv
 
 HEADERS = Path(cconv.__file__).with_name("_run")
+if not (HEADERS / "workers.h").exists():  # an installed wheel has no sources
+    HEADERS = Path(__file__).parent.parent / "source" / "cconv" / "_run"
 SOURCE = Path(__file__).with_name("workers") / "stress.c"
 COMPILER = os.environ.get("CC", "cc").split()
 STRESS = {

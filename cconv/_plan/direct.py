@@ -340,7 +340,7 @@ def direct(p: ConvProblem, m: Machine) -> Planned:
         return Planned(Kernel.ROWS, plan, reason)
     reason = "implicit GEMM on the register tile"
     samples = samples_of(p, m, slab) if alone else 1
-    if alone and m.terms == 1:  # units of bytes are filled into panels
+    if alone and m.real:  # integers are filled into panels, for the kernel's size
         found = unpanelled(p, m, panelled_cycles(p, m, slab))
         if found:
             plan = tiling(p, m, found[0], volume(p.kernel))._replace(flat=found[1])

@@ -37,7 +37,7 @@ cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
 
 cdef extern from "simd.h":
-    const bint IS_FLOAT "CCONV_IS_FLOAT"    # integers have neither inner nor turned: they would take long to compile
+    const bint IS_FLOAT "CCONV_IS_FLOAT"    # of integers there is less: size
 
 
 # ---------------------------------------------------------------- k blocks
@@ -142,7 +142,7 @@ cdef void sum_box(ConvJob *job, Box *box, char *workspace, bint by_rows) noexcep
                 block.count = list_terms(job, block.off, c1 - c0, t0, t1)
             if by_rows: sum_rows(job, box, &block)
             elif job.t.panelled: sum_panels(job, box, &block, panels)
-            else: sum_unpanelled(job, box, &block, panels)
+            elif IS_FLOAT: sum_unpanelled(job, box, &block, panels)
             block.first = False
             t0 = t1
             if t0 >= taps:

@@ -24,24 +24,51 @@ cdef extern from *:
     void cconv_requantize(unsigned char *y, const int *x, Py_ssize_t n, float scale, float low, float high,
                           int zero) noexcept nogil
 
+from cpython.buffer cimport (PyBUF_C_CONTIGUOUS, PyBUF_FORMAT, PyBUF_WRITABLE, PyBuffer_Release,
+                             PyObject_GetBuffer)
+from libc.string cimport strcmp
+
 cdef extern from "stamp.h":
     const char *CCONV_STAMP_STRING
 
 stamp = CCONV_STAMP_STRING.decode()
+cdef char EMPTY = 0
 
 
-def requantize(const int[:, :, ::1] sums, const float[::1] scales, int zero, bint is_signed,
-               unsigned char[:, :, ::1] out):
+cdef void *held(Py_buffer *view, array, int flags, const char *kind, int rank) except NULL:
+    """The elements of a contiguous array of this kind and rank."""
+    PyObject_GetBuffer(array, view, flags | PyBUF_FORMAT | PyBUF_C_CONTIGUOUS)
+    if view.ndim != rank or strcmp(view.format, kind) != 0:
+        PyBuffer_Release(view)
+        raise TypeError(f"requantize: {rank} axes of {kind.decode()} are expected")
+    return view.buf if view.len else <void *>&EMPTY
+
+
+def requantize(sums, scales, int zero, bint is_signed, out):
     """out[n, o, i] = saturated(rint(sums[n, o, i] * scales[o]) + zero): bytes, of int8 where `is_signed`."""
     cdef float low = (-128 if is_signed else 0) - zero, high = low + 255
-    cdef Py_ssize_t n, o
-    if out.shape[0] != sums.shape[0] or out.shape[1] != sums.shape[1] or out.shape[2] != sums.shape[2]:
-        raise ValueError("requantize: out must have the shape of sums")
-    if scales.shape[0] != sums.shape[1]:
-        raise ValueError("requantize: a scale for each channel is expected")
-    if sums.shape[2] == 0:
-        return
-    with nogil:
-        for n in range(sums.shape[0]):
-            for o in range(sums.shape[1]):
-                cconv_requantize(&out[n, o, 0], &sums[n, o, 0], sums.shape[2], scales[o], low, high, zero)
+    cdef Py_buffer views[3]
+    cdef const int *x
+    cdef const float *scale
+    cdef unsigned char *y
+    cdef Py_ssize_t row, _n, o
+    cdef int count = 0
+    try:
+        x = <const int *>held(&views[0], sums, 0, b"i", 3)
+        count = 1
+        scale = <const float *>held(&views[1], scales, 0, b"f", 1)
+        count = 2
+        y = <unsigned char *>held(&views[2], out, PyBUF_WRITABLE, b"B", 3)
+        count = 3
+        if sums.shape != out.shape or views[1].shape[0] != views[0].shape[1]:
+            raise ValueError("requantize: out must have the shape of sums, and each channel a scale")
+        row = views[0].shape[2]
+        with nogil:
+            for _n in range(views[0].shape[0]):
+                for o in range(views[0].shape[1]):
+                    cconv_requantize(y, x, row, scale[o], low, high, zero)
+                    x += row
+                    y += row
+    finally:
+        for o in range(count):
+            PyBuffer_Release(&views[o])
