@@ -47,7 +47,7 @@ def expected(x, w, b, stride, padding, dilation, groups, mode, out):
 
 
 CHOICES = (chosen, lambda *_: None, forced(False), forced(True))
-for number in range(200):
+for number in range(320):
     dtype = ("float32", "float64", "int32", "int64")[number % 4]
     rank = int(rng.integers(1, 4))
     draw = lambda *values: tuple(int(v) for v in rng.choice(values, rank))
