@@ -29,7 +29,7 @@ KERNELS = {
     "pool_grad": ("f32", "f64"),
     "convert": ("f32",),
     "activate": ("f32", "f64"),
-    "int8": ("i8",),
+    "int8": ("i8", "u8"),  # signed weights, and unsigned ones where that is another instruction
 }
 RUN = (
     "threads",
@@ -187,6 +187,8 @@ def variants(module):
 
 def serves_from_below(isa, module, dtype):
     """Whether a lower instruction set's build serves: wider vectors gain little there, and a wheel stays under 3 MB."""
+    if dtype == "u8" and isa in ISAS:
+        return True
     if isa == "lowered":
         return False
     narrow = isa == "avx512" and (dtype == "i32" or module in ("int8", "convert"))
@@ -197,7 +199,7 @@ def optimised(isa, module, dtype):
     """The optimisation of a kernel. -O3 unrolls and splits loops further, for a third more code: only where it counts.
 
     Without unrolling whole loops, which -fpeel-loops does, a register tile would lie in memory."""
-    dense = module in ("conv", "winograd", "weight_grad", "pool", "lanes", "pool_grad", "activate")
+    dense = module in ("conv", "winograd", "weight_grad", "pool", "activate")
     floats = dtype == "f32" or (dtype == "f64" and module not in ("winograd", "weight_grad"))
     if MSVC or (dense and floats and not (X86 and isa == "baseline")):
         return []
