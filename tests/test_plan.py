@@ -186,7 +186,10 @@ def test_a_weight_gradient_stays_within_the_promise(m):
 
 def struct_fields(name):
     """The fields of a struct of kernels/job.pxd, by name, with their lengths."""
-    text = (Path(cconv.__file__).parent / "kernels/job.pxd").read_text()
+    path = Path(cconv.__file__).parent / "kernels/job.pxd"
+    if not path.exists():  # an installed wheel has no sources of Cython
+        path = Path(__file__).parent.parent / "source/cconv/kernels/job.pxd"
+    text = path.read_text()
     body = re.search(rf"cdef struct {name}:\n((?:    .*\n|\n)+)", text).group(1)
     declared = " ".join(line.split("#")[0] for line in body.splitlines())
     words = re.sub(r"\b(Py_ssize_t|int|double)\b", ",", declared)
