@@ -93,3 +93,22 @@ def test_scipy(rank):
         np.testing.assert_allclose(
             full[0, 0], signal.convolve(x, w, "full", "direct"), rtol=1e-10, atol=1e-10
         )
+
+
+@pytest.mark.parametrize("dtype", (np.float32, np.float64))
+@pytest.mark.parametrize("kernel", ((3, 3), (1, 3), (3, 1), (5, 5)))
+def test_winograd_of_odd_channels(kernel, dtype):
+    """Where the transformed weights of a position fill their cache lines, the next position is not written over."""
+    rng = np.random.default_rng(11)
+    # five taps and one column need eight channels, for the promised error
+    for C in (1, 3, 4, 12, 33, 48) if kernel in ((3, 3), (1, 3)) else (12, 33, 48):
+        x = rng.standard_normal((1, C, 9, 11)).astype(dtype)
+        for O in (2, 15, 33, 37, 44, 47, 64):
+            w = rng.standard_normal((O, C, *kernel)).astype(dtype)
+            wanted = cconv.conv2d(x, w, algorithm="direct")
+            for y in (
+                cconv.conv2d(x, w, algorithm="winograd"),
+                cconv.prepack(w, algorithm="winograd")(x),
+                cconv.prepack(w)(x),
+            ):
+                assert abs(y - wanted).max() <= 1e-4 * abs(wanted).max(), (C, O)

@@ -57,8 +57,10 @@ def grid(p: ConvProblem, points: int) -> Grid:
 
 
 def padded_plane(count: int) -> int:
-    """Elements of one position of so many transformed weights: an odd number of cache lines."""
-    return (ceil_div(count, 16) | 1) * 16
+    """Elements of one position of so many transformed weights: an odd number of cache lines.
+
+    The last vector of a tile of few rows runs on, by up to 15 elements, and must not reach the next position."""
+    return (ceil_div(count + 15, 16) | 1) * 16
 
 
 def fits(p: ConvProblem, points: int, m: Machine) -> bool:
