@@ -151,17 +151,28 @@ def test_narrow_rows_lie_behind_each_other():
     assert geometry(reflected).problem == reflected
 
 
+def integers(p):
+    return merged(p, M._replace(dtype="int32"), True, "auto")
+
+
 def test_taps_that_never_meet_the_input():
-    found = geometry(problem((1, 1, 1), (1, 3, 3), before=(0, 1, 1)))
+    """Of integers: zeros of the padding times an infinite weight are NaN."""
+    point = problem((1, 1, 1), (1, 3, 3), before=(0, 1, 1))
+    assert geometry(point).problem.kernel == (1, 3, 3) and geometry(point).taps is None
+    w = np.ones((2, 1, 3, 3))
+    w[1, 0, 0, 0] = np.inf
+    y = cconv.conv2d(np.ones((1, 1, 1, 1)), w, padding=1)
+    assert y[0, 0, 0, 0] == 1 and np.isnan(y[0, 1, 0, 0])
+    found = integers(problem((1, 1, 1), (1, 3, 3), before=(0, 1, 1)))
     assert found.problem.kernel == ONE and found.taps == (range(1), range(1, 2), range(1, 2))
-    assert geometry(problem((1, 2, 30), (1, 3, 3), before=(0, 1, 1))).taps is None
-    found = geometry(problem((1, 2, 30), (1, 5, 3), before=(0, 2, 1)))
+    assert integers(problem((1, 2, 30), (1, 3, 3), before=(0, 1, 1))).taps is None
+    found = integers(problem((1, 2, 30), (1, 5, 3), before=(0, 2, 1)))
     assert found.problem.kernel == (1, 3, 3) and found.taps[1] == range(1, 4)
-    found = geometry(problem((1, 1, 30), (1, 5, 3), before=(0, 2, 1)))
+    found = integers(problem((1, 1, 30), (1, 5, 3), before=(0, 2, 1)))
     assert found.problem.kernel == (1, 1, 3) and found.problem.before == (0, 0, 1)
     # other modes have no zeros
     reflected = problem((1, 1, 30), (1, 5, 3), before=(0, 2, 1), mode=PadMode.PAD_REPLICATE)
-    assert geometry(reflected).taps is None
+    assert integers(reflected).taps is None
 
 
 def test_kernels_that_cover_the_input_are_channels():

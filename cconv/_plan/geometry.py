@@ -151,19 +151,20 @@ def merged(p: ConvProblem, m: Machine, plain: bool, algorithm: str) -> Geometry:
 
     By "direct" of floats one stays as it is where its terms would be summed in another order: that depends on the
     weight's shape alone, what can be merged on the input's. (Transposed ones with a stride have one order anyway.)"""
-    found, kernel = simplest(p, m, plain, algorithm)
+    found, kernel = simplest(p, m, plain)
     promised = algorithm == "direct" and m.real and (plain or p.stride == ONE)
     if promised and not same_order(p, found, kernel):
         return Geometry(p, STAY, None)
     return found
 
 
-def simplest(p: ConvProblem, m: Machine, plain: bool, algorithm: str) -> tuple[Geometry, Three]:
+def simplest(p: ConvProblem, m: Machine, plain: bool) -> tuple[Geometry, Three]:
     """The same for any order of terms, and the taps that count of each axis."""
     whole, taps = p, None
     if 0 in (*p.size, *p.out, *p.kernel):
         return Geometry(p, STAY, None), p.kernel
-    if plain and p.mode == PadMode.PAD_ZEROS and algorithm != "winograd":
+    # of integers alone: a zero of the padding times an infinite weight is NaN, as in torch
+    if plain and not m.real and p.mode == PadMode.PAD_ZEROS:
         taps = live_taps(p)
         p = p if taps is None else with_taps(p, taps)
         taps = None if p.kernel == whole.kernel else taps
