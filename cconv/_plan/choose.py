@@ -7,7 +7,7 @@ units      8-bit integers whose result has 32 bits: int8 and int8_rows, several 
 floats     integers whose sums a float holds exactly, where that work is worth a look at their range.
 doubled    complex convolutions as real ones of twice the channels.
 fft        kernels of 256 taps and more where the cost model of `fft.pays` says so.
-geometry   axes are merged where they can be walked as one: 1 x 1 sees one long row. Integers: taps of padding are dropped.
+geometry   axes are merged where they can be walked as one: 1 x 1 sees one long row. Integers: no taps of padding.
 winograd   undilated kernels of 3 or 5 taps along H, W or both and of stride 1, where the cost model says so; a
            dilated layer as the undilated ones that it interleaves.
 inner      1 x 1 kernels (after that) on planes of few positions: dot products along the channels.
