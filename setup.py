@@ -201,7 +201,7 @@ def optimised(isa, module, dtype):
     Without unrolling whole loops, which -fpeel-loops does, a register tile would lie in memory."""
     dense = module in ("conv", "winograd", "weight_grad", "pool", "activate")
     floats = dtype == "f32" or (dtype == "f64" and module not in ("winograd", "weight_grad"))
-    if MSVC or (dense and floats and not (X86 and isa == "baseline")):
+    if MSVC or isa == "lowered" or (dense and floats and not (X86 and isa == "baseline")):
         return []
     return ["-O2", "-fpeel-loops"]
 
