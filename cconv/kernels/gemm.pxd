@@ -13,7 +13,7 @@ from cconv.kernels.job cimport ConvJob
 from cconv.kernels.simd cimport (
     MR, NR, VL, blend, copy_line, get_lines, lanes_from, load, put_lines, real, set1, store, transpose, vec,
 )
-from cconv.kernels.tile cimport Product, any_pair, any_tile, any_tile_at, tile_row
+from cconv.kernels.tile cimport Product, any_pair, any_tile, tile_row
 
 
 cdef struct Run:

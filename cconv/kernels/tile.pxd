@@ -11,12 +11,9 @@ from cconv.kernels.simd cimport MR, NR, VL, load, mul_add, prefetch, real, set1,
 
 cdef struct Product:
     const real *a                   # packed: a[k*m + i]; packed == 2: a[k*K + i]; else a[i*K + k]
-    const real *b                   # panel; tile_at: where the first vector lies
-    const real *b1                  # tile_at: where the second lies
-    const Py_ssize_t *off           # tile_at: from there to each term
+    const real *b                   # panel
     real *c
     Py_ssize_t ldc
-    real *c1                        # tile_at: the second vector's
     const real *bias                # of row 0, or NULL
     Py_ssize_t K                    # terms of a row of a
     Py_ssize_t count                # of which so many are summed
@@ -105,42 +102,6 @@ cdef inline void pair(const int m, const int packed, const Product *p) noexcept 
         store(c1 + i * ldc, hi[i])
 
 
-cdef inline void tile_at(const int m, const Product *p) noexcept nogil:
-    """The tile without a panel: its two vectors are read where they lie, at b + off[k] and b1 + off[k].
-
-    For few output channels, which would not repay the panels; a is packed."""
-    cdef vec lo[14]
-    cdef vec hi[14]
-    cdef vec b0, b1, w
-    cdef Py_ssize_t k, ldc = p.ldc
-    cdef int i
-    cdef const real *a = p.a
-    cdef const real *p0 = p.b
-    cdef const real *p1 = p.b1
-    cdef const real *bias = p.bias
-    cdef const Py_ssize_t *off = p.off
-    if bias == NULL:
-        for i in range(m):
-            lo[i] = set1(<real>0)
-            hi[i] = lo[i]
-    else:
-        for i in range(m):
-            lo[i] = set1(bias[i])
-            hi[i] = lo[i]
-    for k in range(p.count):
-        b0 = load(p0 + off[k])
-        b1 = load(p1 + off[k])
-        for i in range(m):
-            w = set1(a[i])
-            lo[i] = mul_add(lo[i], w, b0)
-            hi[i] = mul_add(hi[i], w, b1)
-        a += m
-    for i in range(m):
-        store(p.c + i * ldc, lo[i])
-    for i in range(m):
-        store(p.c1 + i * ldc, hi[i])
-
-
 cdef inline void any_tile(int m, const int packed, const Product *p) noexcept nogil:
     if m == 6: tile(6, packed, p)
     elif m == 5: tile(5, packed, p)
@@ -176,24 +137,6 @@ cdef inline void any_pair(int m, const int packed, const Product *p) noexcept no
         elif m == 9: pair(9, packed, p)
         elif m == 8: pair(8, packed, p)
         elif m == 7: pair(7, packed, p)
-
-
-cdef inline void any_tile_at(int m, const Product *p) noexcept nogil:
-    if m == 6: tile_at(6, p)
-    elif m == 5: tile_at(5, p)
-    elif m == 4: tile_at(4, p)
-    elif m == 3: tile_at(3, p)
-    elif m == 2: tile_at(2, p)
-    elif m == 1: tile_at(1, p)
-    elif MR > 6:
-        if m == 14: tile_at(14, p)
-        elif m == 13: tile_at(13, p)
-        elif m == 12: tile_at(12, p)
-        elif m == 11: tile_at(11, p)
-        elif m == 10: tile_at(10, p)
-        elif m == 9: tile_at(9, p)
-        elif m == 8: tile_at(8, p)
-        elif m == 7: tile_at(7, p)
 
 
 cdef inline Py_ssize_t tile_row(Py_ssize_t O, Py_ssize_t tiles, Py_ssize_t t) noexcept nogil:
